@@ -1,1 +1,57 @@
-//! (to be written)
+//! Settings: the JSON configuration file, its keys, defaults, checks and documentation.
+
+mod address;
+mod agents;
+mod audit;
+mod auth;
+mod backend;
+mod classification;
+mod derive;
+mod detection;
+mod discovery;
+mod general;
+mod hooks;
+mod hostnames;
+mod http;
+mod key;
+mod kv;
+mod metrics;
+mod probe;
+mod pseudo_gtid;
+mod queue;
+mod raft;
+mod recovery;
+mod schedules;
+mod secret;
+mod settings;
+mod suggest;
+mod topology;
+mod value;
+mod worker;
+
+pub use address::{parse_host_port, parse_listen_address};
+pub use agents::Agents;
+pub use audit::Audit;
+pub use auth::{Auth, AuthMethod};
+pub use backend::Backend;
+pub use classification::Classification;
+pub use detection::Detection;
+pub use discovery::Discovery;
+pub use general::{General, OrcIdentity};
+pub use hooks::Hooks;
+pub use hostnames::{HostnameResolveMethod, Hostnames, MySQLHostnameResolveMethod};
+pub use http::Http;
+pub use key::{Deviation, Key, Origin, Reload, Status};
+pub use kv::{ConsulKVStoreProvider, ConsulScheme, Kv};
+pub use metrics::Metrics;
+pub use probe::Probe;
+pub use pseudo_gtid::PseudoGtid;
+pub use queue::Queue;
+pub use raft::Raft;
+pub use recovery::Recovery;
+pub use schedules::{MissedTickPolicy, Schedules};
+pub use secret::Secret;
+pub use settings::{Settings, find_key, keys};
+pub use topology::Topology;
+pub use value::Kind;
+pub use worker::Worker;

@@ -1,0 +1,22 @@
+//! Section: noticing failures.
+
+use crate::key::section;
+
+section! {
+    /// Noticing failures.
+    pub struct Detection in detection, "Failure detection";
+    failure_detection_period_block_minutes: u64 = 60 => "FailureDetectionPeriodBlockMinutes", NotYet("failure detection"), Live,
+        "For this long the same detection on the same server is not registered again.";
+    reduce_replication_analysis_count: bool = true => "ReduceReplicationAnalysisCount", NotYet("failure detection"), Live,
+        "List only servers where something could be wrong.";
+    recover_non_writeable_master: bool = false => "RecoverNonWriteableMaster", NotYet("failure detection"), Live,
+        "Treat a read-only primary as a failure and make it writable.";
+    enforce_exact_semi_sync_replicas: bool = false => "EnforceExactSemiSyncReplicas", NotYet("failure detection"), Live,
+        "Keep exactly the wanted number of semi-sync replicas, in order of priority.";
+    recover_locked_semi_sync_master: bool = false => "RecoverLockedSemiSyncMaster", NotYet("failure detection"), Live,
+        "Unblock a primary that waits for semi-sync by enabling it on replicas.";
+    reasonable_locked_semi_sync_master_seconds: u64 = 0 => "ReasonableLockedSemiSyncMasterSeconds", NotYet("failure detection"), Live,
+        "How long that must last before it is reported; 0 = `ReasonableReplicationLagSeconds`.";
+    expect_failure_analysis_concensus: bool = true => "ExpectFailureAnalysisConcensus", Unused("the leader alone analyses, on facts shared through the backend"), Live,
+        "Agreement of raft nodes on a failure (spelt like this).";
+}
