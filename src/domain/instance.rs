@@ -6,7 +6,8 @@ mod key;
 use crate::promotion::PromotionRule;
 
 pub use facts::{
-    BinlogCoordinates, GroupFacts, GtidFacts, PluginNaming, ReplicaFacts, SemiSyncFacts, ServerFacts, SourceTls, ThreadState,
+    BinlogCoordinates, GroupFacts, GtidFacts, PluginNaming, ReplicaFacts, SemiSyncFacts, ServerFacts, SourceTls,
+    ThreadState,
 };
 pub use key::{InstanceKey, KeyError, MAX_HOSTNAME_BYTES};
 

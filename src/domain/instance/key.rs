@@ -119,7 +119,7 @@ fn split(text: &str) -> Option<(&str, Option<&str>)> {
 }
 
 fn is_ipv6_text(text: &str) -> bool {
-    text.contains(':') && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b':' || b == b'.')
+    text.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 fn parse_port(digits: &str) -> Option<u16> {
