@@ -1,0 +1,35 @@
+# Sourced by the other scripts: the Rust toolchain, a C compiler, cargo-deny.
+
+# Fails with the remedy when the toolchain is missing; installs the C compiler from Debian when it can.
+need_toolchain() {
+  if ! command -v cargo >/dev/null 2>&1 && [ -f "$HOME/.cargo/env" ]; then
+    . "$HOME/.cargo/env"
+  fi
+  if ! command -v cargo >/dev/null 2>&1; then
+    echo "cargo (Rust 1.90 or newer) not found: install it with rustup, see https://rustup.rs" >&2
+    exit 1
+  fi
+  local have
+  have=$(rustc --version | sed -E 's/^rustc 1\.([0-9]+).*/\1/')
+  if [ "$have" -lt 90 ] 2>/dev/null; then
+    echo "rustc 1.$have is too old: 1.90 or newer is needed (rustup update)" >&2
+    exit 1
+  fi
+  if ! command -v cc >/dev/null 2>&1; then
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev
+  fi
+}
+
+# Runs a command as root, through sudo where we are not.
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+CARGO_DENY_VERSION=0.20.2
+need_cargo_deny() {
+  if ! cargo deny --version >/dev/null 2>&1; then
+    echo "installing cargo-deny $CARGO_DENY_VERSION (once, a few minutes)"
+    cargo install --quiet --locked cargo-deny --version "$CARGO_DENY_VERSION"
+  fi
+}
