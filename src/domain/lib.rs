@@ -11,10 +11,13 @@
 //! documents live longer than binaries), then `mysql::probe`, then the views that show it.
 
 pub mod cadence;
+pub mod gtid;
 pub mod health;
 pub mod instance;
 pub mod promotion;
 pub mod search;
 pub mod tag;
+pub mod term;
 pub mod text;
 pub mod topology;
+pub mod version;

@@ -1,32 +1,44 @@
-//! Who may become primary, in the words of operators.
+//! Who may become primary: the rule that people give an instance.
 
 use std::fmt;
 use std::str::FromStr;
 
-/// How willingly an instance is promoted. Ordered from the most to the least wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+use serde::{Deserialize, Serialize};
+
+/// How willingly an instance is promoted. Ordered from best to worst, so that the smaller is the better candidate.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PromotionRule {
-    /// Promote this one or none.
+    /// Reserved: it is understood where it is stored, but nobody may register it.
     Must,
-    /// Rather this one.
     Prefer,
-    /// No opinion.
+    /// What holds for an instance nobody has said anything about.
     #[default]
     Neutral,
-    /// Rather another.
+    /// Only when nothing better is left.
     PreferNot,
-    /// Never.
+    /// Never, whatever is lost by it.
     MustNot,
 }
 
-/// A text that is not a promotion rule.
+/// A word that is no promotion rule, or not one to be registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("unknown promotion rule {0:?}; write prefer, neutral, prefer_not or must_not")]
-pub struct PromotionRuleError(String);
+pub enum PromotionRuleError {
+    #[error("unknown promotion rule {0:?}; known are must, prefer, neutral, prefer_not, must_not")]
+    Unknown(String),
+    #[error("promotion rule must cannot be registered; use prefer, neutral, prefer_not or must_not")]
+    NotRegistrable,
+}
+
+/// Longest part of a bad word that an error repeats.
+const SHOWN_CHARS: usize = 40;
 
 impl PromotionRule {
-    /// The word kept in tables and shown to people.
-    pub fn name(self) -> &'static str {
+    /// Every rule, best first.
+    pub const ALL: [Self; 5] = [Self::Must, Self::Prefer, Self::Neutral, Self::PreferNot, Self::MustNot];
+
+    /// The word in configuration, on the command line, in the API and in storage.
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Must => "must",
             Self::Prefer => "prefer",
@@ -36,34 +48,39 @@ impl PromotionRule {
         }
     }
 
-    /// Promoted willingly.
-    pub fn is_candidate(self) -> bool {
+    /// Reads a rule that somebody wants to register, by hand or through `DetectPromotionRuleQuery`: any but `must`.
+    pub fn parse_registrable(word: &str) -> Result<Self, PromotionRuleError> {
+        let rule: Self = word.parse()?;
+        if rule.is_registrable() { Ok(rule) } else { Err(PromotionRuleError::NotRegistrable) }
+    }
+
+    pub const fn is_registrable(self) -> bool {
+        !matches!(self, Self::Must)
+    }
+
+    /// Somebody asked for this instance to be promoted.
+    pub const fn is_candidate(self) -> bool {
         matches!(self, Self::Must | Self::Prefer)
     }
 
-    /// Reads a rule that people or detection queries may register: all but `must`.
-    pub fn parse_registrable(text: &str) -> Result<Self, PromotionRuleError> {
-        match text.parse()? {
-            Self::Must => Err(PromotionRuleError(text.to_owned())),
-            rule => Ok(rule),
-        }
+    /// Promotion is forbidden.
+    pub const fn is_banned(self) -> bool {
+        matches!(self, Self::MustNot)
     }
 }
 
 impl fmt::Display for PromotionRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
+        f.write_str(self.as_str())
     }
 }
 
 impl FromStr for PromotionRule {
     type Err = PromotionRuleError;
 
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let all = [Self::Must, Self::Prefer, Self::Neutral, Self::PreferNot, Self::MustNot];
-        all.into_iter()
-            .find(|rule| rule.name() == text)
-            .ok_or_else(|| PromotionRuleError(text.chars().filter(|c| !c.is_control()).take(40).collect()))
+    fn from_str(word: &str) -> Result<Self, PromotionRuleError> {
+        let unknown = || PromotionRuleError::Unknown(word.chars().take(SHOWN_CHARS).collect());
+        Self::ALL.into_iter().find(|rule| rule.as_str() == word).ok_or_else(unknown)
     }
 }
 
@@ -72,13 +89,32 @@ mod tests {
     use super::*;
 
     #[test]
-    fn people_may_say_all_but_must() {
-        for text in ["prefer", "neutral", "prefer_not", "must_not"] {
-            assert_eq!(PromotionRule::parse_registrable(text).expect(text).to_string(), text);
+    fn words_are_read_printed_and_stored_alike() {
+        for rule in PromotionRule::ALL {
+            assert_eq!(rule.to_string().parse::<PromotionRule>(), Ok(rule));
+            assert_eq!(serde_json::to_string(&rule).unwrap(), format!("\"{rule}\""));
         }
-        for text in ["must", "", "PREFER", "x"] {
-            assert!(PromotionRule::parse_registrable(text).is_err(), "{text}");
+        for bad in ["", "Prefer", "prefer-not", "must not", " prefer", "x\n"] {
+            assert_eq!(bad.parse::<PromotionRule>(), Err(PromotionRuleError::Unknown(bad.to_owned())));
         }
-        assert!(PromotionRule::Must.is_candidate() && !PromotionRule::Neutral.is_candidate());
+        let long = "x".repeat(1000).parse::<PromotionRule>().unwrap_err();
+        assert!(long.to_string().len() < 150);
+    }
+
+    #[test]
+    fn must_is_understood_but_not_registered() {
+        assert_eq!(PromotionRule::parse_registrable("must"), Err(PromotionRuleError::NotRegistrable));
+        for word in ["prefer", "neutral", "prefer_not", "must_not"] {
+            assert_eq!(PromotionRule::parse_registrable(word).unwrap().as_str(), word);
+        }
+    }
+
+    #[test]
+    fn better_rules_come_first() {
+        assert!(PromotionRule::ALL.is_sorted());
+        assert_eq!(PromotionRule::default(), PromotionRule::Neutral);
+        let candidates: Vec<_> = PromotionRule::ALL.into_iter().filter(|rule| rule.is_candidate()).collect();
+        assert_eq!(candidates, [PromotionRule::Must, PromotionRule::Prefer]);
+        assert_eq!(PromotionRule::ALL.into_iter().filter(|rule| rule.is_banned()).count(), 1);
     }
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use regex::Regex;
 
+use crate::gtid::mysql::{self, GtidSet, Lineage, Uuid};
 use crate::instance::{InstanceKey, Placement, ServerFacts};
 
 /// One instance as input of [`place`].
@@ -30,7 +31,7 @@ pub struct Naming {
     pub patterns: Vec<(Regex, String)>,
 }
 
-/// The place of every node, in the order of the input. `gtid_errant` is left empty.
+/// The place of every node, in the order of the input. `gtid_errant` is left empty: see [`errant`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Forest {
     /// Place of each node.
@@ -48,6 +49,24 @@ pub fn place(nodes: &[Node<'_>], naming: &Naming) -> Forest {
     }
     let placements = placer.placed.into_iter().map(Option::unwrap_or_default).collect();
     Forest { placements, upstream }
+}
+
+/// The transactions `own` has and its upstream has not, as text; empty when there are none or when it cannot be told.
+///
+/// MySQL only: MariaDB positions name one transaction per domain, so an errant one shows as divergence of that domain
+/// once the source moves on, and not before. Sets that cannot be read tell nothing.
+pub fn errant(own: &ServerFacts, placement: &Placement, upstream: Option<&ServerFacts>) -> String {
+    let (Some(upstream), Ok(own_uuid)) = (upstream, own.server_uuid.parse::<Uuid>()) else { return String::new() };
+    if own.gtid.executed.is_empty() || own.gtid.executed == upstream.gtid.executed {
+        return String::new();
+    }
+    let (Ok(executed), Ok(above)) = (GtidSet::parse(&own.gtid.executed), GtidSet::parse(&upstream.gtid.executed)) else {
+        return String::new();
+    };
+    let ancestry: Vec<Uuid> = placement.ancestry_uuid.split(',').filter_map(|uuid| uuid.parse().ok()).collect();
+    let source = own.replica.as_ref().and_then(|replica| replica.source_uuid.parse().ok());
+    let lineage = Lineage { own: own_uuid, ancestry: &ancestry, source, co_primary: placement.is_co_primary };
+    mysql::errant(&executed, &above, &lineage).to_string()
 }
 
 fn upstreams(nodes: &[Node<'_>]) -> Vec<Option<usize>> {
