@@ -1,1 +1,36 @@
-//! (to be written)
+//! The kinds of background work: one file per kind, holding its payload, its limits and what it does.
+//!
+//! What this is: everything that runs in workers. What it is not: scheduling (the leader's duties enqueue), storage (the
+//! `queue` and `store` crates), talking MySQL (the `mysql` crate).
+//!
+//! Invariants: a payload holds identifiers, not copies of rows, and is a wire format: fields are added with a default,
+//! a kind that is renamed keeps a consumer for one release. A job may run twice, late, or on two workers at once, and
+//! its module comment says why that does no harm.
+//!
+//! To add a kind: a file with `impl Job`, one line in [`registry()`]; if it is periodic, a duty in
+//! `service/leader/duties`.
+
+mod context;
+mod discover;
+mod expire;
+mod forget_unseen;
+mod names;
+mod probe_dead;
+mod probe_shard;
+mod probing;
+mod registry;
+mod snapshot_topologies;
+mod trim_audit;
+mod trim_jobs;
+
+pub use context::{Context, SharedSettings};
+pub use discover::Discover;
+pub use expire::Expire;
+pub use forget_unseen::ForgetUnseen;
+pub use names::Names;
+pub use probe_dead::ProbeDead;
+pub use probe_shard::{ProbeShard, Target};
+pub use registry::registry;
+pub use snapshot_topologies::SnapshotTopologies;
+pub use trim_audit::TrimAudit;
+pub use trim_jobs::TrimJobs;

@@ -1,0 +1,63 @@
+//! What jobs are given: handles to the backend, to managed servers, and to the settings in force.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use config::{Patterns, Settings};
+use mysql::Prober;
+use queue::DbClock;
+use sqlx::MySqlPool;
+
+use crate::Names;
+
+/// Settings with their compiled patterns, as one consistent version.
+#[derive(Debug)]
+pub struct Configuration {
+    /// The values.
+    pub settings: Settings,
+    /// The regular expressions among them, compiled.
+    pub patterns: Patterns,
+}
+
+/// The settings in force; a reload swaps them for whoever asks next.
+#[derive(Debug, Clone)]
+pub struct SharedSettings(Arc<RwLock<Arc<Configuration>>>);
+
+impl SharedSettings {
+    /// Settings that a loader has validated.
+    pub fn new(settings: Settings) -> Self {
+        Self(Arc::new(RwLock::new(Arc::new(configuration(settings)))))
+    }
+
+    /// The version in force now. Keep it for one piece of work, not longer.
+    pub fn get(&self) -> Arc<Configuration> {
+        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Puts other settings in force.
+    pub fn replace(&self, settings: Settings) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(configuration(settings));
+    }
+}
+
+fn configuration(settings: Settings) -> Configuration {
+    // The loader refuses settings with a bad pattern: the problems list is empty here.
+    let (patterns, _) = Patterns::compile(&settings);
+    Configuration { settings, patterns }
+}
+
+/// The handles of a worker's jobs.
+#[derive(Debug)]
+pub struct Context {
+    /// The backend.
+    pub pool: MySqlPool,
+    /// Managed servers.
+    pub prober: Prober,
+    /// The database's clock, estimated locally.
+    pub clock: Arc<DbClock>,
+    /// Settings in force.
+    pub config: SharedSettings,
+    /// What host names resolve to.
+    pub names: Names,
+    /// What this process last wrote for each instance.
+    pub written: store::instances::Written,
+}

@@ -1,0 +1,20 @@
+//! All kinds of jobs.
+
+use queue::Registry;
+
+use crate::{
+    Context, Discover, Expire, ForgetUnseen, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit, TrimJobs,
+};
+
+/// Every kind a worker of this program can run.
+pub fn registry() -> Registry<Context> {
+    Registry::new()
+        .with::<ProbeShard>()
+        .with::<ProbeDead>()
+        .with::<Discover>()
+        .with::<Expire>()
+        .with::<ForgetUnseen>()
+        .with::<SnapshotTopologies>()
+        .with::<TrimAudit>()
+        .with::<TrimJobs>()
+}
