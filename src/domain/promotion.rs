@@ -38,7 +38,7 @@ impl PromotionRule {
     pub const ALL: [Self; 5] = [Self::Must, Self::Prefer, Self::Neutral, Self::PreferNot, Self::MustNot];
 
     /// The word in configuration, on the command line, in the API and in storage.
-    pub const fn as_str(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Must => "must",
             Self::Prefer => "prefer",
@@ -71,7 +71,7 @@ impl PromotionRule {
 
 impl fmt::Display for PromotionRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
+        f.write_str(self.name())
     }
 }
 
@@ -80,7 +80,7 @@ impl FromStr for PromotionRule {
 
     fn from_str(word: &str) -> Result<Self, PromotionRuleError> {
         let unknown = || PromotionRuleError::Unknown(word.chars().take(SHOWN_CHARS).collect());
-        Self::ALL.into_iter().find(|rule| rule.as_str() == word).ok_or_else(unknown)
+        Self::ALL.into_iter().find(|rule| rule.name() == word).ok_or_else(unknown)
     }
 }
 
@@ -105,7 +105,7 @@ mod tests {
     fn must_is_understood_but_not_registered() {
         assert_eq!(PromotionRule::parse_registrable("must"), Err(PromotionRuleError::NotRegistrable));
         for word in ["prefer", "neutral", "prefer_not", "must_not"] {
-            assert_eq!(PromotionRule::parse_registrable(word).unwrap().as_str(), word);
+            assert_eq!(PromotionRule::parse_registrable(word).unwrap().name(), word);
         }
     }
 

@@ -106,12 +106,10 @@ fn check(text: &str) {
         Ok(set) => assert_eq!(set.to_string().parse::<GtidSet>().as_ref(), Ok(&set), "{text:?}"),
         Err(error) => check_error(&error, text),
     }
-    for error in
-        [text.parse::<mysql::Uuid>().err(), text.parse::<mysql::Tag>().err(), text.parse::<mariadb::Gtid>().err()]
-    {
-        if let Some(error) = error {
-            check_error(&error, text);
-        }
+    let errors =
+        [text.parse::<mysql::Uuid>().err(), text.parse::<mysql::Tag>().err(), text.parse::<mariadb::Gtid>().err()];
+    for error in errors.iter().flatten() {
+        check_error(error, text);
     }
 }
 

@@ -29,6 +29,10 @@ pub use identifier::{Gtid, Tag, Uuid};
 /// ("Interval start out of range") and take 2^63-2.
 pub const MAX_TRANSACTION: u64 = i64::MAX as u64 - 1;
 
+/// The most transactions that [`GtidSet::transactions`] lists, whatever the caller allows: about 100 MB of memory, and far
+/// more than anyone wants to skip one by one.
+pub const MAX_LISTED: usize = 1_000_000;
+
 /// Who numbered a transaction: transactions with one origin form one sequence. `None` sorts first: untagged comes first.
 type Origin = (Uuid, Option<Tag>);
 
@@ -158,10 +162,10 @@ impl GtidSet {
         })
     }
 
-    /// Every single transaction, in printed order; `None` if there are more than `limit`, because one short text may name
-    /// 2^63 of them.
+    /// Every single transaction, in printed order; `None` if there are more than `limit` or [`MAX_LISTED`], because one
+    /// short text may name 2^63 of them.
     pub fn transactions(&self, limit: usize) -> Option<Vec<Gtid>> {
-        let count = usize::try_from(self.count()).ok().filter(|count| *count <= limit)?;
+        let count = usize::try_from(self.count()).ok().filter(|count| *count <= limit.min(MAX_LISTED))?;
         let mut all = Vec::with_capacity(count);
         for interval in self.intervals() {
             let gtid = |number| Gtid { uuid: interval.uuid, tag: interval.tag.cloned(), number };
