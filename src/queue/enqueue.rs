@@ -1,0 +1,409 @@
+//! Putting jobs into the queue, inside the caller's transaction.
+//!
+//! Unique keys. At most one waiting (ready or scheduled) job has a given key; an equal submission joins it and gets its id. The
+//! joined row stays locked until the caller commits, and claims skip locked rows: so the job runs after that commit and
+//! sees what the caller wrote, exactly as a new one would.
+//! - Joining a delayed job brings it forward to the earlier time; joining a retry does not, so that a scheduler which
+//!   submits the same key every tick cannot defeat the backoff.
+//! - Two enqueuers at once: both insert, one waits for the other and finds its row (`ON DUPLICATE KEY UPDATE`), no error.
+//! - A delayed and an immediate job enqueued at the same moment may both wait: the first to become ready absorbs the other.
+//! - Row locks are taken by primary key, as the claim takes them; an insert touches a foreign row only when another enqueuer
+//!   came between look-up and insert. The deadlock that remains possible then is a conflict to retry: see [`submit`].
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+use sqlx::mysql::MySqlConnection;
+use sqlx::{Connection, MySql, MySqlPool, QueryBuilder, Row};
+
+use crate::lane::Lane;
+use crate::sql::{bind_ids, micros, text};
+use crate::{Error, Job};
+
+/// Jobs per statement: 500 rows of some hundred bytes stay far below `max_allowed_packet`.
+const BATCH: usize = 500;
+/// Ids per row of `job_sequence`; at least [`BATCH`].
+const IDS_PER_BLOCK: u64 = 1000;
+/// Length of `unique_key` and `submitted_by` in characters.
+const MAX_KEY_CHARS: usize = 255;
+/// Order within a lane unless the caller says otherwise; lower runs first.
+const DEFAULT_PRIORITY: u16 = 100;
+/// Tries of [`submit`] when the backend reports a conflict: each conflict means another enqueuer has succeeded.
+const SUBMIT_TRIES: u32 = 10;
+
+/// A job about to be enqueued.
+#[derive(Debug, Clone)]
+pub struct NewJob {
+    kind: &'static str,
+    lane: Lane,
+    priority: u16,
+    unique_key: Option<String>,
+    hint: Option<(String, Duration)>,
+    payload: String,
+    max_attempts: u32,
+    timeout_ms: u32,
+    wants_outcome: bool,
+    submitted_by: String,
+    term: Option<u64>,
+    delay: Duration,
+}
+
+impl NewJob {
+    pub fn of<J: Job>(job: &J) -> Result<Self, Error> {
+        let payload = serde_json::to_string(job).map_err(|cause| Error::Payload { kind: J::KIND, cause })?;
+        let unique_key = job.unique_key();
+        if let Some(length) =
+            unique_key.as_ref().map(|key| key.chars().count()).filter(|length| *length > MAX_KEY_CHARS)
+        {
+            return Err(Error::TooLong { what: "unique key", kind: J::KIND, length, limit: MAX_KEY_CHARS });
+        }
+        Ok(Self {
+            kind: J::KIND,
+            lane: Lane::new(J::LIMITS.queue, ""),
+            priority: DEFAULT_PRIORITY,
+            unique_key,
+            hint: None,
+            payload,
+            max_attempts: J::LIMITS.attempts.max(1),
+            timeout_ms: u32::try_from(J::LIMITS.timeout.as_millis()).unwrap_or(u32::MAX),
+            wants_outcome: false,
+            submitted_by: String::new(),
+            term: None,
+            delay: Duration::ZERO,
+        })
+    }
+
+    /// Runs in that datacenter's lane; without one, anywhere.
+    #[must_use]
+    pub fn datacenter(mut self, datacenter: &str) -> Self {
+        self.lane = Lane::new(self.lane.queue, datacenter);
+        self
+    }
+
+    /// Another queue than the kind's own, e.g. an urgent probe.
+    #[must_use]
+    pub fn queue(mut self, queue: crate::Queue) -> Self {
+        self.lane.queue = queue;
+        self
+    }
+
+    /// Order within the lane, lower first; 100 unless set.
+    #[must_use]
+    pub fn priority(mut self, priority: u16) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Becomes ready after that time.
+    #[must_use]
+    pub fn run_in(mut self, delay: Duration) -> Self {
+        self.delay = delay;
+        self
+    }
+
+    /// Kept for that worker for `patience` after becoming ready, then anyone's.
+    #[must_use]
+    pub fn worker_hint(mut self, token: &str, patience: Duration) -> Self {
+        self.hint = Some((token.to_owned(), patience));
+        self
+    }
+
+    /// Who asked for it, for people; cut to 255 characters.
+    #[must_use]
+    pub fn submitted_by(mut self, who: &str) -> Self {
+        self.submitted_by = who.chars().take(MAX_KEY_CHARS).collect();
+        self
+    }
+
+    /// Somebody will await the result: keep it also when the job succeeds.
+    #[must_use]
+    pub fn wants_outcome(mut self) -> Self {
+        self.wants_outcome = true;
+        self
+    }
+
+    /// The lease term under which a leader enqueues this.
+    #[must_use]
+    pub fn term(mut self, term: u64) -> Self {
+        self.term = Some(term);
+        self
+    }
+
+    /// Overrides the unique key of the payload.
+    #[must_use]
+    pub fn unique_key(mut self, key: &str) -> Self {
+        self.unique_key = Some(key.chars().take(MAX_KEY_CHARS).collect());
+        self
+    }
+
+    fn is_delayed(&self) -> bool {
+        !self.delay.is_zero()
+    }
+}
+
+/// What became of a submission.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Enqueued {
+    New(u64),
+    /// An equal job was waiting; this submission joined it.
+    AlreadyWaiting(u64),
+}
+
+impl Enqueued {
+    /// The id to watch, either way.
+    pub fn id(self) -> u64 {
+        match self {
+            Enqueued::New(id) | Enqueued::AlreadyWaiting(id) => id,
+        }
+    }
+
+    pub fn is_new(self) -> bool {
+        matches!(self, Enqueued::New(_))
+    }
+}
+
+/// Enqueues inside the caller's transaction; the answers are in the order of `jobs`. A batch without keys costs two statements,
+/// one with keys three, more only for what waits already. Works under READ COMMITTED (see [`crate::session_setup`]).
+pub async fn enqueue(conn: &mut MySqlConnection, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
+    let mut answers = Vec::with_capacity(jobs.len());
+    for batch in jobs.chunks(BATCH) {
+        answers.extend(enqueue_batch(conn, batch).await.map_err(Error::backend("enqueue jobs"))?);
+    }
+    Ok(answers)
+}
+
+/// Enqueues in a transaction of its own and tries again on a conflict with other enqueuers.
+pub async fn submit(pool: &MySqlPool, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
+    let mut conn = pool.acquire().await.map_err(Error::backend("reach the backend to submit jobs"))?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let mut tx = conn.begin().await.map_err(Error::backend("begin submitting jobs"))?;
+        let result = match enqueue(&mut tx, jobs).await {
+            Ok(answers) => tx.commit().await.map(|()| answers).map_err(Error::backend("commit submitted jobs")),
+            Err(error) => {
+                // The server has already ended a transaction it chose as deadlock victim.
+                tx.rollback().await.ok();
+                Err(error)
+            }
+        };
+        match result {
+            Err(error) if error.is_conflict() && tries < SUBMIT_TRIES => {
+                tracing::debug!(tries, "submitting jobs met a conflict, trying again");
+            }
+            other => return other,
+        }
+    }
+}
+
+async fn enqueue_batch(conn: &mut MySqlConnection, jobs: &[NewJob]) -> sqlx::Result<Vec<Enqueued>> {
+    let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
+    // Within the batch the first of several equal jobs stands for all.
+    let mut first_of: BTreeMap<&str, usize> = BTreeMap::new();
+    for (index, job) in jobs.iter().enumerate() {
+        if let Some(key) = &job.unique_key {
+            first_of.entry(key).or_insert(index);
+        }
+    }
+    join_waiting(conn, jobs, &first_of, &mut answers).await?;
+
+    // Sorted by key: enqueuers of overlapping batches then wait for each other in one direction.
+    let mut fresh: Vec<usize> = (0..jobs.len())
+        .filter(|index| match &jobs[*index].unique_key {
+            Some(key) => answers[*index].is_none() && first_of[key.as_str()] == *index,
+            None => true,
+        })
+        .collect();
+    fresh.sort_by(|a, b| jobs[*a].unique_key.cmp(&jobs[*b].unique_key).then(a.cmp(b)));
+    insert(conn, jobs, &fresh, &mut answers).await?;
+
+    Ok(jobs
+        .iter()
+        .zip(&answers)
+        .map(|(job, answer)| match (answer, &job.unique_key) {
+            (Some(answer), _) => *answer,
+            (None, Some(key)) => {
+                let first = answers[first_of[key.as_str()]].map_or(0, Enqueued::id);
+                Enqueued::AlreadyWaiting(first)
+            }
+            (None, None) => unreachable!("every job without a key was inserted above"),
+        })
+        .collect())
+}
+
+/// Joins what waits already: locks the rows by id and looks whether they are still there.
+async fn join_waiting(
+    conn: &mut MySqlConnection,
+    jobs: &[NewJob],
+    first_of: &BTreeMap<&str, usize>,
+    answers: &mut [Option<Enqueued>],
+) -> sqlx::Result<()> {
+    if first_of.is_empty() {
+        return Ok(());
+    }
+    let wanted: HashMap<&str, bool> = jobs.iter().fold(HashMap::new(), |mut wanted, job| {
+        if let Some(key) = &job.unique_key {
+            *wanted.entry(key.as_str()).or_default() |= job.wants_outcome;
+        }
+        wanted
+    });
+    for (table, found) in
+        [("job_ready", true), ("job_scheduled", false)].into_iter().zip(look_up(conn, first_of).await?)
+    {
+        let ((table, is_ready), found) = (table, found);
+        // One statement per distinct (delay, wish): one in practice.
+        let mut groups: BTreeMap<(Duration, bool), BTreeMap<u64, usize>> = BTreeMap::new();
+        for (key, id) in &found {
+            let index = first_of[key.as_str()];
+            if answers[index].is_none() {
+                let delay = if is_ready { Duration::ZERO } else { jobs[index].delay };
+                groups.entry((delay, wanted[key.as_str()])).or_default().insert(*id, index);
+            }
+        }
+        for ((delay, wants), rows) in groups {
+            let ids: Vec<u64> = rows.keys().copied().collect();
+            for id in join_rows(conn, table, &ids, wants, delay).await? {
+                answers[rows[&id]] = Some(Enqueued::AlreadyWaiting(id));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Keys that wait, with their ids: in `job_ready`, in `job_scheduled`.
+async fn look_up(conn: &mut MySqlConnection, keys: &BTreeMap<&str, usize>) -> sqlx::Result<[Vec<(String, u64)>; 2]> {
+    let mut query =
+        QueryBuilder::<MySql>::new("SELECT id, unique_key, 0 AS scheduled FROM job_ready WHERE unique_key IN (");
+    bind_keys(&mut query, keys.keys().copied());
+    query.push(") UNION ALL SELECT id, unique_key, 1 FROM job_scheduled WHERE unique_key IN (");
+    bind_keys(&mut query, keys.keys().copied());
+    query.push(")");
+    let mut found = [Vec::new(), Vec::new()];
+    for row in query.build().fetch_all(conn).await? {
+        let scheduled: i64 = row.try_get_unchecked("scheduled")?;
+        found[usize::from(scheduled == 1)].push((text(&row, "unique_key")?, row.try_get("id")?));
+    }
+    Ok(found)
+}
+
+/// Counts a submission on each of these waiting rows and keeps them locked; returns the ones that still wait.
+async fn join_rows(
+    conn: &mut MySqlConnection,
+    table: &'static str,
+    ids: &[u64],
+    wants_outcome: bool,
+    delay: Duration,
+) -> sqlx::Result<Vec<u64>> {
+    let mut update = QueryBuilder::<MySql>::new("UPDATE ");
+    update.push(table).push(" SET merges = merges + 1, wants_outcome = wants_outcome OR ").push_bind(wants_outcome);
+    if table == "job_scheduled" {
+        update.push(", run_at = IF(attempts = 0, LEAST(run_at, NOW(6) + INTERVAL ").push_bind(micros(delay));
+        update.push(" MICROSECOND), run_at)");
+    }
+    update.push(" WHERE id IN (");
+    bind_ids(&mut update, ids);
+    update.push(")");
+    let joined = update.build().execute(&mut *conn).await?.rows_affected();
+    if joined == ids.len() as u64 {
+        return Ok(ids.to_vec());
+    }
+    let mut query = QueryBuilder::<MySql>::new("SELECT id FROM ");
+    query.push(table).push(" WHERE id IN (");
+    bind_ids(&mut query, ids);
+    query.push(") FOR UPDATE");
+    query.build().fetch_all(conn).await?.iter().map(|row| row.try_get("id")).collect()
+}
+
+/// Inserts `fresh`, and finds out whose place was taken meanwhile.
+async fn insert(
+    conn: &mut MySqlConnection,
+    jobs: &[NewJob],
+    fresh: &[usize],
+    answers: &mut [Option<Enqueued>],
+) -> sqlx::Result<()> {
+    if fresh.is_empty() {
+        return Ok(());
+    }
+    let block = sqlx::query("INSERT INTO job_sequence () VALUES ()").execute(&mut *conn).await?.last_insert_id();
+    let numbered = |delayed: bool| -> Vec<(u64, usize)> {
+        let ids = (block * IDS_PER_BLOCK)..;
+        ids.zip(fresh)
+            .filter(|(_, index)| jobs[**index].is_delayed() == delayed)
+            .map(|(id, index)| (id, *index))
+            .collect()
+    };
+    for (table, time, rows) in [("job_ready", "ready_at", numbered(false)), ("job_scheduled", "run_at", numbered(true))]
+    {
+        if rows.is_empty() {
+            continue;
+        }
+        // A joined row counts twice in the affected rows because `merges` always changes.
+        let affected = insert_rows(conn, table, time, jobs, &rows).await?;
+        let taken =
+            if affected == rows.len() as u64 { HashMap::new() } else { holders(conn, table, jobs, &rows).await? };
+        for (id, index) in rows {
+            let holder = jobs[index].unique_key.as_ref().and_then(|key| taken.get(key)).copied();
+            answers[index] = Some(match holder {
+                Some(other) if other != id => Enqueued::AlreadyWaiting(other),
+                _ => Enqueued::New(id),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn insert_rows(
+    conn: &mut MySqlConnection,
+    table: &str,
+    time: &str,
+    jobs: &[NewJob],
+    rows: &[(u64, usize)],
+) -> sqlx::Result<u64> {
+    let mut query = QueryBuilder::<MySql>::new("INSERT INTO ");
+    query.push(table).push(
+        " (id, kind, lane, priority, unique_key, worker_hint, hint_until, payload, max_attempts, timeout_ms, wants_outcome, \
+         submitted_by, submitted_at, enqueued_term, ",
+    );
+    query.push(time).push(") ");
+    query.push_values(rows, |mut row, (id, index)| {
+        let job = &jobs[*index];
+        let (hint, patience) =
+            job.hint.as_ref().map_or(("", None), |(token, patience)| (token.as_str(), Some(*patience)));
+        row.push_bind(*id).push_bind(job.kind).push_bind(job.lane.to_string()).push_bind(job.priority);
+        row.push_bind(job.unique_key.as_deref()).push_bind(hint);
+        row.push("NOW(6) + INTERVAL ").push_bind_unseparated(patience.map(|patience| micros(job.delay + patience)));
+        row.push_unseparated(" MICROSECOND");
+        row.push_bind(job.payload.as_str()).push_bind(job.max_attempts).push_bind(job.timeout_ms);
+        row.push_bind(job.wants_outcome).push_bind(job.submitted_by.as_str());
+        row.push("NOW(6)").push_bind(job.term);
+        row.push("NOW(6) + INTERVAL ").push_bind_unseparated(micros(job.delay)).push_unseparated(" MICROSECOND");
+    });
+    query.push(" ON DUPLICATE KEY UPDATE merges = ").push(table).push(".merges + 1, wants_outcome = ");
+    query.push(table).push(".wants_outcome OR VALUES(wants_outcome)");
+    Ok(query.build().execute(conn).await?.rows_affected())
+}
+
+/// Who holds the keys of these rows now. A locking read, so that it sees what was committed meanwhile under any isolation.
+async fn holders(
+    conn: &mut MySqlConnection,
+    table: &str,
+    jobs: &[NewJob],
+    rows: &[(u64, usize)],
+) -> sqlx::Result<HashMap<String, u64>> {
+    let keys: BTreeSet<&str> = rows.iter().filter_map(|(_, index)| jobs[*index].unique_key.as_deref()).collect();
+    if keys.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut query = QueryBuilder::<MySql>::new("SELECT id, unique_key FROM ");
+    query.push(table).push(" WHERE unique_key IN (");
+    bind_keys(&mut query, keys.into_iter());
+    query.push(") FOR UPDATE");
+    query.build().fetch_all(conn).await?.iter().map(|row| Ok((text(row, "unique_key")?, row.try_get("id")?))).collect()
+}
+
+fn bind_keys<'a>(query: &mut QueryBuilder<'_, MySql>, keys: impl Iterator<Item = &'a str>) {
+    let mut list = query.separated(", ");
+    for key in keys {
+        list.push_bind(key.to_owned());
+    }
+}

@@ -1,0 +1,211 @@
+//! The worker: four tasks around one engine.
+//!
+//! - *heartbeat* (a connection of its own): says "alive", reads who else lives, what is to be cancelled, and the clock;
+//! - *claims*: peeks and claims for free slots, hands work to the runtime;
+//! - *runtime* (apalis): runs it;
+//! - *finisher*: writes the results.
+//!
+//! A worker that could not renew its heartbeat within [`crate::TRUST_WINDOW`] no longer trusts its claims: it cancels its jobs and
+//! claims nothing until it is heard again. Results of jobs that ended well are kept and offered anyway; the claim token decides.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use sqlx::MySqlPool;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use crate::apalis_backend;
+use crate::engine::{Engine, Reason};
+use crate::error::chain;
+use crate::link::Link;
+use crate::worker::{HEARTBEAT, Identity, TRUST_WINDOW, beat, leave};
+use crate::{Concurrency, DbClock, Error, Registry, claims, datacenter_name, finisher};
+
+/// Time for cancelled jobs to end by themselves at the end of a drain, before they are dropped.
+const CANCEL_GRACE: Duration = Duration::from_millis(500);
+/// One heartbeat: two of them must fit into the trust window.
+const BEAT_LIMIT: Duration = Duration::from_millis(1500);
+/// Pause after a failed heartbeat: shorter than a heartbeat, to be heard again soon.
+const BEAT_RETRY: Duration = Duration::from_millis(500);
+
+/// How a worker works. `WorkerConfig::new` gives the defaults; the fields are free to change.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Unique per process run, at most 64 ASCII characters: a restarted worker is another worker.
+    pub token: String,
+    /// Host and pid or so, for people.
+    pub name: String,
+    /// Datacenters to serve; empty: all.
+    pub datacenters: Vec<String>,
+    pub concurrency: Concurrency,
+    /// Longest pause between two looks at an idle queue; shorter just after there was work.
+    pub poll_interval: Duration,
+    /// How long running jobs may take to end after a shutdown request, before they are cancelled and released.
+    pub drain_deadline: Duration,
+    /// Set by this worker's heartbeats; share it with whoever needs the database's time.
+    pub clock: Arc<DbClock>,
+}
+
+impl WorkerConfig {
+    pub fn new(name: &str) -> Self {
+        Self {
+            token: uuid::Uuid::new_v4().simple().to_string(),
+            name: name.to_owned(),
+            datacenters: Vec::new(),
+            concurrency: Concurrency::split(32),
+            poll_interval: Duration::from_millis(250),
+            drain_deadline: Duration::from_secs(20),
+            clock: Arc::default(),
+        }
+    }
+}
+
+/// A worker, before it runs.
+#[derive(Debug)]
+pub struct Runner<C: Send + Sync + 'static> {
+    engine: Arc<Engine<C>>,
+    results: mpsc::Receiver<crate::finish::Finish>,
+    config: WorkerConfig,
+}
+
+impl<C: Send + Sync + 'static> Runner<C> {
+    /// The pool says where the backend is; the worker makes three connections of its own and leaves the pool to the jobs.
+    pub fn new(pool: MySqlPool, config: WorkerConfig, registry: Registry<C>, ctx: Arc<C>) -> Self {
+        let me = Identity {
+            token: config.token.clone(),
+            name: config.name.chars().take(255).collect(),
+            datacenters: config.datacenters.iter().map(|name| datacenter_name(name)).collect(),
+            concurrency: u32::try_from(config.concurrency.total()).unwrap_or(u32::MAX),
+        };
+        let (finishes, results) = mpsc::channel(finisher::MAX_HELD);
+        let engine = Arc::new(Engine::new(pool, me, config.concurrency.clone(), registry, ctx, finishes));
+        Self { engine, results, config }
+    }
+
+    /// The token that worker hints name.
+    pub fn token(&self) -> &str {
+        &self.config.token
+    }
+
+    /// Works until `shutdown`, then drains. Outages of the backend, from the very start, are waited out. An error means a bug ended
+    /// one of the tasks: the process should be restarted.
+    pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
+        let Self { engine, results, config } = self;
+        let (stop_heart, stop_finisher) = (CancellationToken::new(), CancellationToken::new());
+        let (work_sender, work) = mpsc::channel(config.concurrency.total().max(1));
+        let heart = tokio::spawn(heartbeats(Arc::clone(&engine), Arc::clone(&config.clock), stop_heart.clone()));
+        let finisher = tokio::spawn(finisher::run(Link::new(engine.pool.clone()), results, stop_finisher.clone()));
+        let (name, slots) = (config.name.clone(), config.concurrency.total().max(1));
+        let mut runtime = tokio::spawn(async move { apalis_backend::run(&name, slots, work).await });
+        let claims =
+            tokio::spawn(claims::run(Arc::clone(&engine), work_sender, config.poll_interval, shutdown.clone()));
+
+        // Returns at shutdown, or when the runtime is gone.
+        let claims_ended = claims.await;
+        tracing::info!(worker.token = config.token, running = engine.slots.in_use(), "worker drains");
+        drain(&engine, &mut runtime, config.drain_deadline).await;
+        let runtime_ended = if runtime.is_finished() { runtime.await } else { Ok(Ok(())) };
+        stop_finisher.cancel();
+        let unwritten = finisher.await;
+        stop_heart.cancel();
+        let heart_ended = heart.await;
+        let goodbye =
+            Link::new(engine.pool.clone()).run(BEAT_LIMIT, async |conn| leave(conn, &config.token).await).await;
+        if let Err(error) = goodbye {
+            tracing::warn!(error = chain(&error), "cannot sign off; the worker counts as dead in a few seconds");
+        }
+        if unwritten.as_ref().is_ok_and(|unwritten| *unwritten > 0) {
+            tracing::warn!(
+                unwritten = unwritten.unwrap_or(0),
+                "job results could not be written; the jobs will be rescued"
+            );
+        } else if unwritten.is_err() {
+            return Err(Error::Stopped { task: "finisher", cause: "it panicked".to_owned() });
+        }
+        for (task, ended) in [("claims", claims_ended), ("heartbeat", heart_ended)] {
+            ended.map_err(|cause| Error::Stopped { task, cause: cause.to_string() })?;
+        }
+        let runtime_failed = |cause| Error::Stopped { task: "runtime", cause };
+        runtime_ended.map_err(|cause| runtime_failed(cause.to_string()))?.map_err(runtime_failed)?;
+        if shutdown.is_cancelled() { Ok(()) } else { Err(runtime_failed("it ended without being asked to".to_owned())) }
+    }
+}
+
+/// Second half of a drain: lets jobs finish, then cancels them, then drops them and releases their claims.
+async fn drain<C: Send + Sync + 'static, T>(
+    engine: &Engine<C>,
+    runtime: &mut tokio::task::JoinHandle<T>,
+    deadline: Duration,
+) {
+    let ended = |limit, runtime: &mut tokio::task::JoinHandle<T>| {
+        let began = Instant::now();
+        // Polled, because awaiting the handle would take its result away from the caller.
+        let abort = runtime.abort_handle();
+        async move {
+            while !abort.is_finished() && began.elapsed() < limit {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            abort.is_finished()
+        }
+    };
+    if ended(deadline, runtime).await {
+        return;
+    }
+    tracing::warn!(running = engine.slots.in_use(), "jobs outlast the drain, cancelling them");
+    engine.cancel_all(Reason::Stopping);
+    if ended(CANCEL_GRACE, runtime).await {
+        return;
+    }
+    engine.drop_all.cancel();
+    if !ended(CANCEL_GRACE, runtime).await {
+        // They block a thread and cannot be dropped; others may have them, and what they still report is fenced.
+        engine.release_running().await;
+    }
+}
+
+async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc<DbClock>, stop: CancellationToken) {
+    let mut link = Link::new(engine.pool.clone());
+    let mut failures = 0_u32;
+    // Trusted from the first heartbeat on.
+    let mut trusted_until = Instant::now();
+    loop {
+        let asked_at = Instant::now();
+        let running = u32::try_from(engine.slots.in_use()).unwrap_or(u32::MAX);
+        let limit = BEAT_LIMIT;
+        let beaten = link.run(limit, async |conn| beat(conn, &engine.me, running, &clock).await).await;
+        let pause = match beaten {
+            Ok(beat) => {
+                if failures > 0 {
+                    tracing::info!(failures, "heartbeat renewed");
+                }
+                failures = 0;
+                trusted_until = asked_at + TRUST_WINDOW;
+                engine.heard(&beat.live, asked_at);
+                for (id, claim_token) in beat.cancel {
+                    engine.cancel(id, claim_token, Reason::Operator);
+                }
+                HEARTBEAT.saturating_sub(asked_at.elapsed())
+            }
+            Err(error) => {
+                failures += 1;
+                if failures == 1 || failures.is_multiple_of(60) {
+                    tracing::warn!(
+                        failures,
+                        error = chain(&error),
+                        "cannot renew the worker's heartbeat, trying again"
+                    );
+                }
+                BEAT_RETRY
+            }
+        };
+        let next = Instant::now() + pause;
+        if Instant::now() >= trusted_until && engine.is_trusted() {
+            engine.distrust();
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep_until(next.into()) => {}
+        }
+    }
+}
