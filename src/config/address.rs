@@ -40,5 +40,47 @@ pub fn parse_listen_address(text: &str) -> Option<(String, u16)> {
 
 /// Digits only: `u16::from_str` also takes a plus sign.
 fn parse_port(text: &str) -> Option<u16> {
-    text.bytes().all(|b| b.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    (!text.is_empty() && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case("db1", Some(("db1", 3306)))]
+    #[case("db1:3307", Some(("db1", 3307)))]
+    #[case(" db1:3307 ", Some(("db1", 3307)))]
+    #[case("[::1]:3307", Some(("::1", 3307)))]
+    #[case("[::1]", Some(("::1", 3306)))]
+    #[case("::1", Some(("::1", 3306)))]
+    #[case("", None)]
+    #[case(":3306", None)]
+    #[case("db1:", None)]
+    #[case("db1:0", None)]
+    #[case("db1:+1", None)]
+    #[case("db1:65536", None)]
+    #[case("a b", None)]
+    #[case("a:b:c", None)]
+    #[case("[::1", None)]
+    #[case("http://db1", None)]
+    fn host_and_port(#[case] text: &str, #[case] expected: Option<(&str, u16)>) {
+        assert_eq!(parse_host_port(text, 3306), expected.map(|(host, port)| (host.to_string(), port)));
+    }
+
+    #[rstest]
+    #[case(":3000", Some(("", 3000)))]
+    #[case("127.0.0.1:0", Some(("127.0.0.1", 0)))]
+    #[case("[::]:3000", Some(("::", 3000)))]
+    #[case("localhost:3000", Some(("localhost", 3000)))]
+    #[case("3000", None)]
+    #[case(":", None)]
+    #[case("::1:3000", None)]
+    #[case("host", None)]
+    #[case("host:http", None)]
+    fn listen_address(#[case] text: &str, #[case] expected: Option<(&str, u16)>) {
+        assert_eq!(parse_listen_address(text), expected.map(|(host, port)| (host.to_string(), port)));
+    }
 }

@@ -9,8 +9,8 @@ pub(crate) fn nearest<'a>(given: &str, candidates: impl Iterator<Item = &'a str>
     if length > MAX_COMPARED {
         return None;
     }
-    // One edit in four characters, at least one: "Debgu" is near "Debug", "Foo" is near nothing.
-    let limit = (length / 4).max(1);
+    // One edit in four characters, a little more in short words: "bacis" is near "basic", "foo" is near nothing.
+    let limit = if length < 4 { 1 } else { (length / 4).max(2) };
     let given = given.to_lowercase();
     candidates
         .filter(|candidate| !candidate.is_empty())
