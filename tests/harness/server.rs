@@ -36,7 +36,7 @@ const LAUNCH: &str = r#"echo $$ >"$0" && exec "$@""#;
 #[derive(Debug)]
 pub struct Server {
     flavor: Flavor,
-    version: String,
+    gtid: bool,
     port: PortLease,
     dir: PathBuf,
     arguments: Vec<String>,
@@ -79,8 +79,7 @@ impl Server {
             };
             template::copy_to(flavor, &program, &dir.join("data"))?;
             let arguments = options.arguments(flavor, port.port);
-            let version = program.version.clone();
-            Ok(Server { flavor, version, port, dir, arguments, program, child: Mutex::new(None), watchdog })
+            Ok(Server { flavor, gtid: options.gtid, port, dir, arguments, program, child: Mutex::new(None), watchdog })
         };
         tokio::task::spawn_blocking(prepare).await.context("preparing a server panicked")?
     }
@@ -91,7 +90,11 @@ impl Server {
 
     /// As `mysqld --version` says, e.g. `9.7.4-2`.
     pub fn version(&self) -> &str {
-        &self.version
+        &self.program.version
+    }
+
+    pub(crate) fn uses_gtid(&self) -> bool {
+        self.gtid
     }
 
     pub fn host(&self) -> &'static str {
@@ -133,18 +136,11 @@ impl Server {
     }
 
     pub fn connect_options(&self, account: Account) -> MySqlConnectOptions {
-        let options = MySqlConnectOptions::new().host(HOST).port(self.port()).username(account.user);
-        if account.password.is_empty() { options } else { options.password(account.password) }
+        connect_options(self.port(), account)
     }
 
     pub async fn connect(&self, account: Account) -> Result<MySqlConnection> {
-        let options = self.connect_options(account).disable_statement_logging();
-        let connecting = MySqlConnection::connect_with(&options);
-        match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
-            Ok(connection) => connection,
-            Err(_) => bail!("no answer from {} at {} within {CONNECT_LIMIT:?}", self.flavor, self.address()),
-        }
-        .with_context(|| format!("cannot log in as {} to {} at {}", account.user, self.flavor, self.address()))
+        connect(self.flavor, self.port(), account).await
     }
 
     pub async fn connect_root(&self) -> Result<MySqlConnection> {
@@ -307,7 +303,7 @@ impl Server {
         anyhow!(
             "{} {} at {} {what} after {:.1} s; end of its log:\n{}",
             self.flavor,
-            self.version,
+            self.version(),
             self.address(),
             after.as_secs_f32(),
             self.log_tail()
@@ -317,6 +313,22 @@ impl Server {
     fn child(&self) -> MutexGuard<'_, Option<Child>> {
         self.child.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Logs in to a server of the harness by its port.
+pub(crate) async fn connect(flavor: Flavor, port: u16, account: Account) -> Result<MySqlConnection> {
+    let options = connect_options(port, account).disable_statement_logging();
+    let connecting = MySqlConnection::connect_with(&options);
+    match tokio::time::timeout(CONNECT_LIMIT, connecting).await {
+        Ok(connection) => connection,
+        Err(_) => bail!("no answer from {flavor} at {HOST}:{port} within {CONNECT_LIMIT:?}"),
+    }
+    .with_context(|| format!("cannot log in as {} to {flavor} at {HOST}:{port}", account.user))
+}
+
+fn connect_options(port: u16, account: Account) -> MySqlConnectOptions {
+    let options = MySqlConnectOptions::new().host(HOST).port(port).username(account.user);
+    if account.password.is_empty() { options } else { options.password(account.password) }
 }
 
 impl Drop for Server {
