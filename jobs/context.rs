@@ -7,7 +7,7 @@ use mysql::Prober;
 use queue::DbClock;
 use sqlx::MySqlPool;
 
-use crate::Names;
+use crate::{Names, Rules};
 
 /// Settings with their compiled patterns, as one consistent version.
 #[derive(Debug)]
@@ -58,6 +58,8 @@ pub struct Context {
     pub config: SharedSettings,
     /// What host names resolve to.
     pub names: Names,
+    /// Promotion rules this process registered lately.
+    pub rules: Rules,
     /// What this process last wrote for each instance.
     pub written: store::instances::Written,
 }

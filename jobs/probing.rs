@@ -1,0 +1,150 @@
+//! The common part of probe jobs: ask many servers side by side, record what they said, follow what they mention.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use domain::instance::{Answer, InstanceKey, Observation, ServerFacts};
+use futures::StreamExt;
+use queue::{Attempt, JobError, NewJob};
+use serde::Serialize;
+
+use crate::context::Configuration;
+use crate::{Context, Discover, Target};
+
+/// Probes of one job under way at once. A probe mostly waits for its server; this bounds the burst on the network.
+const SIDE_BY_SIDE: usize = 64;
+
+/// When a failed probe is recorded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Failures {
+    /// As soon as it failed: the failure is news.
+    RecordAtOnce,
+    /// With the rest: the instance was known to be dead.
+    RecordTogether,
+}
+
+/// What a probe job did; kept as its output when somebody awaits it.
+#[derive(Debug, Default, Serialize)]
+pub(crate) struct Summary {
+    /// Servers that gave facts.
+    pub answered: usize,
+    /// Servers that did not.
+    pub failed: usize,
+    /// Servers left out by a discovery filter.
+    pub filtered: usize,
+}
+
+/// Probes the targets and records the answers.
+pub(crate) async fn probe(
+    ctx: &Context,
+    targets: &[Target],
+    failures: Failures,
+    attempt: &Attempt,
+) -> Result<Summary, JobError> {
+    let config = ctx.config.get();
+    let keys: Vec<InstanceKey> = targets.iter().map(Target::key).collect();
+    let mut answers =
+        futures::stream::iter(keys.iter().map(|key| ctx.prober.probe(key))).buffer_unordered(SIDE_BY_SIDE);
+    let mut summary = Summary::default();
+    let mut batch = Vec::with_capacity(targets.len());
+    while let Some(observation) = answers.next().await {
+        if attempt.cancelled.is_cancelled() {
+            return Err(JobError::give_up("cancelled; the next slot probes these instances again"));
+        }
+        match &observation.answer {
+            Answer::Facts { .. } => summary.answered += 1,
+            Answer::Filtered { .. } => summary.filtered += 1,
+            Answer::Failed(failure) => {
+                summary.failed += 1;
+                metrics::counter!("orchestrator_probes_total", "outcome" => failure.kind.name()).increment(1);
+                if failures == Failures::RecordAtOnce {
+                    record(ctx, &config, vec![observation]).await?;
+                    continue;
+                }
+            }
+        }
+        batch.push(observation);
+    }
+    metrics::counter!("orchestrator_probes_total", "outcome" => "answered").increment(summary.answered as u64);
+    record(ctx, &config, batch).await?;
+    Ok(summary)
+}
+
+/// Records observations, and asks for the discovery of servers they mention that nobody knows.
+pub(crate) async fn record(
+    ctx: &Context,
+    config: &Configuration,
+    mut observations: Vec<Observation>,
+) -> Result<(), JobError> {
+    for observation in &mut observations {
+        let asked = observation.asked.clone();
+        if let Answer::Facts { key, facts } = &mut observation.answer {
+            if *key != asked {
+                let minutes = config.settings.hostnames.expiry_hostname_resolves_minutes.max(1);
+                ctx.names.learn(&asked.hostname, &key.hostname, Duration::from_secs(minutes * 60));
+            }
+            ctx.names.resolve_facts(&ctx.pool, config, facts).await;
+        }
+    }
+    let report = store::instances::record(&ctx.pool, &ctx.written, &observations).await.map_err(JobError::retry)?;
+    follow(ctx, config, &observations, &report.changed).await?;
+    register_rules(ctx, &observations).await
+}
+
+/// New neighbours become due at once: the topology crawls itself from a single seed. Only instances whose facts changed
+/// can mention somebody new.
+async fn follow(
+    ctx: &Context,
+    config: &Configuration,
+    observations: &[Observation],
+    changed: &BTreeSet<InstanceKey>,
+) -> Result<(), JobError> {
+    let mut mentioned = BTreeSet::new();
+    let mut lane = String::new();
+    for observation in observations {
+        if let Answer::Facts { key, facts } = &observation.answer
+            && changed.contains(key)
+        {
+            lane.clone_from(&facts.data_center);
+            mentioned.extend(neighbours(config, facts).into_iter().filter(|neighbour| neighbour != key));
+        }
+    }
+    let mentioned: Vec<InstanceKey> = mentioned.into_iter().collect();
+    if mentioned.is_empty() {
+        return Ok(());
+    }
+    let unknown = store::instances::unknown_of(&ctx.pool, &mentioned).await.map_err(JobError::retry)?;
+    let jobs: Result<Vec<NewJob>, queue::Error> = unknown
+        .iter()
+        .map(|key| Ok(NewJob::of(&Discover::new(key))?.datacenter(&lane).submitted_by("discovery")))
+        .collect();
+    queue::submit(&ctx.pool, &jobs.map_err(JobError::give_up)?).await.map_err(JobError::retry)?;
+    Ok(())
+}
+
+/// Whom a server mentions, less the filtered.
+fn neighbours(config: &Configuration, facts: &ServerFacts) -> Vec<InstanceKey> {
+    let patterns = &config.patterns;
+    let ignored = |key: &InstanceKey| patterns.discovery_ignore.matches(&key.hostname, key.port);
+    let members = facts.group.iter().flat_map(|group| group.members.iter());
+    let below = facts.replicas.iter().chain(members);
+    let below = below.filter(|key| !patterns.discovery_ignore_replicas.matches(&key.hostname, key.port));
+    let above = facts.source().into_iter().filter(|key| {
+        key.is_valid() && !patterns.discovery_ignore_masters.matches(&key.hostname, key.port)
+    });
+    below.chain(above).filter(|key| !ignored(key)).cloned().collect()
+}
+
+/// Registers the promotion rules that servers declare, often enough that they do not expire.
+async fn register_rules(ctx: &Context, observations: &[Observation]) -> Result<(), JobError> {
+    for observation in observations {
+        let Answer::Facts { key, facts } = &observation.answer else { continue };
+        let Ok(rule) = domain::promotion::PromotionRule::parse_registrable(&facts.detected_promotion_rule) else {
+            continue;
+        };
+        if ctx.rules.is_due(key, rule) {
+            store::candidates::register(&ctx.pool, key, rule).await.map_err(JobError::retry)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,35 @@
+//! Drops audit entries older than `AuditPurgeDays`.
+//!
+//! Safe to run twice: the second run finds nothing left to do.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::Context;
+
+/// One round of trimming.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrimAudit {}
+
+impl Job for TrimAudit {
+    type Context = Context;
+    const KIND: &'static str = "trim_audit";
+    const LIMITS: Limits =
+        Limits { queue: Queue::Cleanup, timeout: Duration::from_secs(60), attempts: 3, backoff: Backoff::DEFAULT };
+
+    fn unique_key(&self) -> Option<String> {
+        Some(Self::KIND.to_owned())
+    }
+
+    async fn run(self, ctx: Arc<Context>, _: Attempt) -> Result<serde_json::Value, JobError> {
+        let days = ctx.config.get().settings.audit.purge_days.max(1);
+        let mut conn = ctx.pool.acquire().await.map_err(JobError::retry)?;
+        let age = Duration::from_secs(days * 86_400);
+        let dropped = store::audit::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        Ok(json!({ "dropped": dropped }))
+    }
+}

@@ -1,0 +1,142 @@
+//! The elected service: holds the lease and runs the duties.
+//!
+//! A duty takes no input, looks at the whole state, is idempotent, and runs on a timer. Two leaders at once are harmless:
+//! every act is fenced by the term, unique keys stop double work.
+
+pub mod duties;
+pub mod election;
+mod inventory;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::{MySql, Transaction};
+use tokio::sync::{Mutex, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+pub use election::Term;
+pub use inventory::Inventory;
+
+use crate::Handles;
+use crate::outage::Reporter;
+
+/// A tick that takes longer is abandoned and tried again at the next.
+const TICK_DEADLINE: Duration = Duration::from_secs(30);
+
+/// What every duty is given.
+#[derive(Debug)]
+pub struct Leading {
+    /// Backend, settings, identity.
+    pub handles: Arc<Handles>,
+    /// The term it acts in.
+    pub term: Term,
+    /// The leader's copy of the fleet.
+    pub inventory: Mutex<Inventory>,
+}
+
+/// Why a tick did nothing or not all of its work.
+#[derive(Debug, thiserror::Error)]
+pub enum DutyError {
+    /// Somebody else leads: the term is over.
+    #[error("the lease of term {term} is not ours any more")]
+    NotLeader {
+        /// The term that is over.
+        term: u64,
+    },
+    /// The backend refused or did not answer.
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    /// The queue refused or did not answer.
+    #[error(transparent)]
+    Queue(#[from] queue::Error),
+    /// The backend refused or did not answer.
+    #[error("the backend does not answer")]
+    Backend(#[from] sqlx::Error),
+}
+
+/// One recurring thing the leader does.
+pub trait Duty: Send + 'static {
+    /// Its name in logs and metrics.
+    const NAME: &'static str;
+
+    /// Time between two ticks.
+    fn every(&self, leading: &Leading) -> Duration;
+
+    /// One tick.
+    fn tick(&mut self, leading: &Leading) -> impl Future<Output = Result<(), DutyError>> + Send;
+}
+
+impl Leading {
+    /// A transaction whose first statement proves that this term still holds. Nothing the leader does to the backend
+    /// happens outside one.
+    pub async fn fenced(&self) -> Result<Transaction<'static, MySql>, DutyError> {
+        let term = self.term.number;
+        if !self.term.may_act() {
+            return Err(DutyError::NotLeader { term });
+        }
+        let mut transaction = self.handles.pool.begin().await?;
+        match store::leases::fence(&mut transaction, &self.term.holder, term).await? {
+            true => Ok(transaction),
+            false => Err(DutyError::NotLeader { term }),
+        }
+    }
+}
+
+/// Takes part in elections until `shutdown`, and runs the duties while this node leads.
+pub async fn run(handles: Arc<Handles>, shutdown: CancellationToken) {
+    let (announce, mut announced) = watch::channel(None::<Term>);
+    let elections = tokio::spawn(election::run(Arc::clone(&handles), announce, shutdown.clone()));
+    loop {
+        let term = announced.borrow_and_update().clone();
+        handles.leadership.send_replace(term.as_ref().map(|term| term.number));
+        let changed = match term {
+            None => announced.changed().await,
+            Some(term) => {
+                let stop = CancellationToken::new();
+                let mut duties = start(&handles, term, &stop);
+                let changed = announced.changed().await;
+                stop.cancel();
+                while duties.join_next().await.is_some() {}
+                changed
+            }
+        };
+        if changed.is_err() {
+            break;
+        }
+    }
+    handles.leadership.send_replace(None);
+    elections.await.ok();
+}
+
+fn start(handles: &Arc<Handles>, term: Term, stop: &CancellationToken) -> JoinSet<()> {
+    let leading = Arc::new(Leading { handles: Arc::clone(handles), term, inventory: Mutex::new(Inventory::default()) });
+    let mut set = JoinSet::new();
+    duties::start_all(&mut set, &leading, stop);
+    set
+}
+
+/// Ticks one duty until `stop`.
+pub(crate) async fn keep(mut duty: impl Duty, leading: Arc<Leading>, stop: CancellationToken) {
+    let mut reporter = Reporter::new(duty_name(&duty));
+    while !stop.is_cancelled() {
+        let outcome = tokio::select! {
+            () = stop.cancelled() => break,
+            outcome = tokio::time::timeout(TICK_DEADLINE, duty.tick(&leading)) => outcome,
+        };
+        match outcome {
+            Ok(Ok(())) => reporter.worked(),
+            Ok(Err(DutyError::NotLeader { term })) => tracing::debug!(lease.term = term, "a duty found the term over"),
+            Ok(Err(error)) => reporter.failed(&crate::chain(&error)),
+            Err(_) => reporter.failed(&"the tick took too long"),
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(duty.every(&leading)) => {}
+        }
+    }
+}
+
+fn duty_name<D: Duty>(_: &D) -> &'static str {
+    D::NAME
+}

@@ -1,0 +1,104 @@
+//! Places every instance: cluster, depth, ancestry, errant GTIDs, alias; keeps cluster aliases and domains registered.
+//!
+//! Idempotent: computed from the whole inventory, and only what differs is written.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use domain::instance::{InstanceKey, Placement};
+use domain::topology::{self, Naming, Node};
+
+use crate::leader::{Duty, DutyError, Inventory, Leading};
+
+/// New facts are placed within this time.
+const EVERY: Duration = Duration::from_millis(500);
+/// Even without new facts: aliases may have been overridden, registrations must not expire.
+const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Place {
+    placed: Option<(u64, Instant)>,
+}
+
+impl Duty for Place {
+    const NAME: &'static str = "place";
+
+    fn every(&self, _: &Leading) -> Duration {
+        EVERY
+    }
+
+    async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
+        let pool = &leading.handles.pool;
+        let mut inventory = leading.inventory.lock().await;
+        inventory.refresh(pool).await?;
+        let version = inventory.version();
+        if self.placed.is_some_and(|(at_version, at)| at_version == version && at.elapsed() < AT_LEAST_EVERY) {
+            return Ok(());
+        }
+        let naming = Naming {
+            overrides: store::clusters::overrides(pool).await?,
+            patterns: leading.handles.config.get().patterns.cluster_aliases.clone(),
+        };
+        let changed = changed_placements(&inventory, &naming);
+        if !changed.is_empty() {
+            let mut transaction = leading.fenced().await?;
+            store::instances::write_placements(&mut transaction, &changed).await?;
+            transaction.commit().await?;
+            for (id, placement) in changed {
+                if let Some(instance) = inventory.get_mut(id) {
+                    instance.placement = placement;
+                }
+            }
+        }
+        let aliases = store::clusters::choose_aliases(inventory.instances());
+        let domains = domains(&inventory);
+        drop(inventory);
+        let mut transaction = leading.fenced().await?;
+        store::clusters::register_aliases(&mut transaction, &aliases).await?;
+        store::clusters::register_domains(&mut transaction, &domains).await?;
+        transaction.commit().await?;
+        self.placed = Some((version, Instant::now()));
+        Ok(())
+    }
+}
+
+/// The places that differ from what is stored.
+fn changed_placements(inventory: &Inventory, naming: &Naming) -> Vec<(u64, Placement)> {
+    let instances: Vec<_> = inventory.instances().collect();
+    let nodes: Vec<Node<'_>> = instances
+        .iter()
+        .map(|one| Node { key: &one.key, facts: &one.facts, previous_cluster: &one.placement.cluster_name })
+        .collect();
+    let forest = topology::place(&nodes, naming);
+    let mut changed = Vec::new();
+    for (index, mut placement) in forest.placements.into_iter().enumerate() {
+        let upstream = forest.upstream[index].map(|up| &instances[up].facts);
+        placement.gtid_errant = topology::errant(&instances[index].facts, &placement, upstream);
+        if placement != instances[index].placement {
+            changed.push((instances[index].id, placement));
+        }
+    }
+    changed
+}
+
+/// Domains that primaries report, by cluster.
+fn domains(inventory: &Inventory) -> HashMap<String, String> {
+    inventory
+        .instances()
+        .filter(|one| one.placement.replication_depth == 0 && !one.facts.detected_cluster_domain.is_empty())
+        .map(|one| (one.placement.cluster_name.clone(), one.facts.detected_cluster_domain.clone()))
+        .collect()
+}
+
+/// Sources that replicas name and nobody knows.
+pub(super) fn unknown_sources(inventory: &Inventory) -> Vec<(InstanceKey, String)> {
+    let known: std::collections::HashSet<&InstanceKey> = inventory.instances().map(|one| &one.key).collect();
+    inventory
+        .instances()
+        .filter(|one| one.facts.is_replica())
+        .filter_map(|one| one.facts.source().map(|source| (source, one)))
+        .filter(|(source, _)| source.is_valid() && !known.contains(source))
+        .map(|(source, one)| (source.clone(), one.lane.clone()))
+        .collect()
+}

@@ -1,0 +1,37 @@
+//! Keeps the queue moving: delayed jobs that are due become ready, hints that waited long enough are dropped, jobs of dead
+//! workers go to others.
+//!
+//! Idempotent: each statement changes only rows that are due.
+
+use std::time::Duration;
+
+use crate::leader::{Duty, DutyError, Leading};
+
+/// Bounds how late a delayed job or a dropped hint is.
+const EVERY: Duration = Duration::from_millis(500);
+
+/// See the module.
+#[derive(Debug)]
+pub struct Rescue;
+
+impl Duty for Rescue {
+    const NAME: &'static str = "rescue";
+
+    fn every(&self, _: &Leading) -> Duration {
+        EVERY
+    }
+
+    async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
+        if !leading.term.may_act() {
+            return Ok(());
+        }
+        // Not fenced: each of these is a compare-and-set on the state of the rows themselves, right whoever runs it.
+        let mut conn = leading.handles.pool.acquire().await?;
+        queue::promote_due(&mut conn).await?;
+        let rescued = queue::rescue(&mut conn).await?;
+        if rescued.any() {
+            tracing::warn!(returned = rescued.returned, parked = rescued.parked, "took jobs back from dead workers");
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,177 @@
+//! The worker of a process: the job runner with the context its jobs need.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{MySQLHostnameResolveMethod, Settings};
+use jobs::{Configuration, Context, Names, Rules};
+use mysql::{
+    ConnectSettings, DetectionQueries, Filters, HostnameMethod, ProbeSettings, Prober, Secret, TlsMode, TlsSettings,
+};
+use queue::{Concurrency, Runner, WorkerConfig};
+use tokio_util::sync::CancellationToken;
+
+use crate::Handles;
+
+/// File descriptors kept for everything but warm connections: backend pool, listeners, logs, libraries.
+const RESERVED_DESCRIPTORS: u64 = 256;
+/// How often a worker looks whether the settings were reloaded.
+const FOLLOW_SETTINGS_EVERY: Duration = Duration::from_secs(2);
+
+/// How this process's worker is to work.
+#[derive(Debug, Clone)]
+pub struct WorkerOptions {
+    /// Datacenters whose lanes it serves; empty: all.
+    pub datacenters: Vec<String>,
+    /// Jobs at once.
+    pub concurrency: usize,
+    /// Most open files of this process, if known.
+    pub descriptor_limit: Option<u64>,
+}
+
+/// Runs the worker until `shutdown`, then drains it.
+pub async fn run_worker(
+    handles: Arc<Handles>,
+    options: WorkerOptions,
+    shutdown: CancellationToken,
+) -> Result<(), queue::Error> {
+    let config = handles.config.get();
+    let clock = Arc::clone(&handles.clock);
+    let budget = connection_budget(&config.settings, options.descriptor_limit);
+    tracing::info!(
+        connections = budget,
+        descriptors = options.descriptor_limit,
+        "keeps at most this many warm connections to managed servers; servers beyond are connected to for each probe"
+    );
+    let ctx = Arc::new(Context {
+        pool: handles.pool.clone(),
+        prober: Prober::new(probe_settings(&config, budget), Arc::new(move || clock.now_micros())),
+        clock: Arc::clone(&handles.clock),
+        config: handles.config.clone(),
+        names: Names::default(),
+        rules: Rules::default(),
+        written: store::instances::Written::default(),
+    });
+    let mut worker = WorkerConfig::new(&handles.identity.name);
+    worker.token.clone_from(&handles.identity.token);
+    worker.datacenters.clone_from(&options.datacenters);
+    worker.concurrency = Concurrency::split(options.concurrency);
+    worker.poll_interval = Duration::from_millis(config.settings.queue.poll_milliseconds);
+    worker.clock = Arc::clone(&handles.clock);
+    let runner = Runner::new(handles.pool.clone(), worker, jobs::registry(), Arc::clone(&ctx));
+    let follow = tokio::spawn(follow_settings(Arc::clone(&ctx), budget, shutdown.clone()));
+    let ended = runner.run(shutdown).await;
+    follow.abort();
+    ended
+}
+
+/// Hands reloaded settings to the prober.
+async fn follow_settings(ctx: Arc<Context>, budget: usize, shutdown: CancellationToken) {
+    let mut seen = ctx.config.get();
+    let mut last = ctx.prober.stats();
+    loop {
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = tokio::time::sleep(FOLLOW_SETTINGS_EVERY) => {}
+        }
+        let now = ctx.config.get();
+        if !Arc::ptr_eq(&seen, &now) {
+            ctx.prober.update_settings(probe_settings(&now, budget));
+            seen = now;
+        }
+        let stats = ctx.prober.stats();
+        metrics::counter!("orchestrator_probe_round_trips_total").increment(stats.round_trips - last.round_trips);
+        metrics::counter!("orchestrator_probe_connections_opened_total")
+            .increment(stats.connections_opened - last.connections_opened);
+        metrics::gauge!("orchestrator_probe_connections_open").set(stats.open_connections as f64);
+        last = stats;
+    }
+}
+
+/// How many warm connections this process may keep.
+fn connection_budget(settings: &Settings, descriptor_limit: Option<u64>) -> usize {
+    let configured = settings.worker.connection_budget;
+    let possible = descriptor_limit.map_or(u64::MAX, |limit| limit.saturating_sub(RESERVED_DESCRIPTORS).max(16));
+    let budget = if configured == 0 { possible } else { configured.min(possible) };
+    if configured > possible {
+        tracing::warn!(
+            configured,
+            possible,
+            "ConnectionBudget is above what the limit on open files allows; raise LimitNOFILE"
+        );
+    }
+    usize::try_from(budget).unwrap_or(usize::MAX)
+}
+
+/// What the configuration says about probing, in the words of the `mysql` crate.
+pub fn probe_settings(config: &Configuration, max_connections: usize) -> ProbeSettings {
+    let settings = &config.settings;
+    let classification = &settings.classification;
+    ProbeSettings {
+        connect: ConnectSettings {
+            user: settings.topology.user.clone(),
+            password: Secret::new(settings.topology.password.expose()),
+            connect_timeout: Duration::from_millis(settings.probe.connect_timeout_milliseconds),
+            read_timeout: Duration::from_millis(settings.probe.read_timeout_milliseconds),
+            tls: tls(settings),
+        },
+        hostname_method: match settings.hostnames.mysql_hostname_resolve_method {
+            MySQLHostnameResolveMethod::None => HostnameMethod::Given,
+            MySQLHostnameResolveMethod::Hostname => HostnameMethod::Hostname,
+            MySQLHostnameResolveMethod::ReportHost => HostnameMethod::ReportHost,
+        },
+        discover_by_show_replicas: settings.discovery.discover_by_show_slave_hosts,
+        skip_maxscale_check: settings.discovery.skip_max_scale_check,
+        queries: DetectionQueries {
+            data_center: classification.detect_data_center_query.clone(),
+            region: classification.detect_region_query.clone(),
+            physical_environment: classification.detect_physical_environment_query.clone(),
+            instance_alias: classification.detect_instance_alias_query.clone(),
+            cluster_alias: classification.detect_cluster_alias_query.clone(),
+            cluster_domain: classification.detect_cluster_domain_query.clone(),
+            promotion_rule: classification.detect_promotion_rule_query.clone(),
+            semi_sync_priority: classification.detect_semi_sync_enforced_query.clone(),
+            pseudo_gtid: settings.pseudo_gtid.detect_pseudo_gtid_query.clone(),
+            replication_lag: settings.discovery.replication_lag_query.clone(),
+        },
+        has_credentials_query: !settings.discovery.replication_credentials_query.is_empty(),
+        patterns: mysql::Patterns {
+            data_center: config.patterns.data_center.clone(),
+            region: config.patterns.region.clone(),
+            physical_environment: config.patterns.physical_environment.clone(),
+        },
+        filters: filters(config),
+        slow_facts_every: Duration::from_secs(settings.probe.slow_facts_seconds),
+        max_connections,
+    }
+}
+
+fn tls(settings: &Settings) -> TlsSettings {
+    let topology = &settings.topology;
+    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    TlsSettings {
+        mode: if topology.use_mutual_tls {
+            TlsMode::Always
+        } else if topology.use_mixed_tls {
+            TlsMode::Mixed
+        } else {
+            TlsMode::Off
+        },
+        skip_verify: topology.ssl_skip_verify,
+        ca_file: file(&topology.ssl_ca_file),
+        cert_file: file(&topology.ssl_cert_file),
+        key_file: file(&topology.ssl_private_key_file),
+        remember: Duration::from_secs(topology.tls_cache_ttl_factor * settings.discovery.instance_poll_seconds),
+    }
+}
+
+fn filters(config: &Configuration) -> Filters {
+    let discovery = &config.settings.discovery;
+    Filters {
+        hosts: mysql::KeyFilters::new(&discovery.discovery_ignore_hostname_filters),
+        replicas: mysql::KeyFilters::new(&discovery.discovery_ignore_replica_hostname_filters),
+        sources: mysql::KeyFilters::new(&discovery.discovery_ignore_master_hostname_filters),
+        replication_users: mysql::UserFilters::new(&discovery.discovery_ignore_replication_username_filters),
+    }
+}
