@@ -33,7 +33,7 @@ pub(crate) fn setup_sql(flavor: Flavor) -> String {
     lines.push(format!("GRANT ALL ON app.* TO '{}'@'%'", APPLICATION.user));
     lines.push(format!("GRANT REPLICATION SLAVE ON *.* TO '{}'@'%'", REPLICATION.user));
     lines.extend(topology_grants(flavor).iter().map(|grant| format!("GRANT {grant} TO '{}'@'%'", TOPOLOGY.user)));
-    lines.iter().map(|line| format!("{line};\n")).collect()
+    lines.join(";\n") + ";\n"
 }
 
 fn topology_grants(flavor: Flavor) -> &'static [&'static str] {

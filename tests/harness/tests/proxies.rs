@@ -1,6 +1,6 @@
 //! The cut-able network, first in front of a plain listener, then in front of a database.
 
-use harness::{Flavor, HOST, Link, Mode, Proxy, Server, replicate};
+use harness::{Flavor, HOST, Link, Mode, Proxy, Server, replica_status, replicate, wait_running};
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -113,6 +113,19 @@ async fn a_stalled_proxy_also_hides_the_end_of_a_connection() {
     assert_eq!(timeout(SOON, client.read(&mut buffer)).await.unwrap().unwrap(), 0);
 }
 
+async fn wait_until_receiver_is(replica: &Server, wanted: &str) {
+    let mut connection = replica.connect_root().await.unwrap();
+    let start = Instant::now();
+    loop {
+        let status = replica_status(replica.flavor(), &mut connection).await.unwrap().unwrap();
+        if status.io_running == wanted {
+            return;
+        }
+        assert!(start.elapsed() < Duration::from_secs(20), "{status:?}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_replica_can_follow_through_a_proxy() {
     for flavor in Flavor::ALL {
@@ -121,22 +134,8 @@ async fn a_replica_can_follow_through_a_proxy() {
         let proxy = Proxy::start(source.port()).await.unwrap();
         replicate(&replica, &source, Link { via_port: Some(proxy.port()), ..Link::default() }).await.unwrap();
         proxy.set(Mode::Refuse).await.unwrap();
-        assert!(
-            harness::wait_running(&replica, Duration::from_millis(1)).await.is_err() || {
-                // The receiver may need a moment to notice.
-                let start = Instant::now();
-                loop {
-                    let mut connection = replica.connect_root().await.unwrap();
-                    let status = harness::replica_status(flavor, &mut connection).await.unwrap().unwrap();
-                    if status.io_running == "Connecting" {
-                        break true;
-                    }
-                    assert!(start.elapsed() < Duration::from_secs(20), "{status:?}");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            }
-        );
+        wait_until_receiver_is(&replica, "Connecting").await;
         proxy.set(Mode::Pass).await.unwrap();
-        harness::wait_running(&replica, Duration::from_secs(30)).await.unwrap();
+        wait_running(&replica, Duration::from_secs(30)).await.unwrap();
     }
 }
