@@ -77,12 +77,6 @@ impl<'a> Facts<'a> {
     pub(crate) fn uptime(&self) -> u64 {
         UPTIME_AT_START + self.server.index as u64 + self.shared.started.elapsed().as_secs()
     }
-
-    #[expect(clippy::disallowed_methods, reason = "a database server's NOW() is the wall clock of its machine")]
-    pub(crate) fn now_micros(&self) -> i64 {
-        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        i64::try_from(since.as_micros()).unwrap_or(0)
-    }
 }
 
 /// A reset is noticed at once, silence after the timeout.
@@ -101,4 +95,10 @@ pub(crate) fn server_id(server: &Server) -> u64 {
 
 pub(crate) fn uuid(server: &Server) -> String {
     format!("51b0f1ee-0000-4000-8000-{:012x}", server_id(server))
+}
+
+#[expect(clippy::disallowed_methods, reason = "a database server's NOW() is the wall clock of its machine")]
+pub(crate) fn now_micros() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(0)
 }

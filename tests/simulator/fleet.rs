@@ -416,7 +416,7 @@ mod tests {
         }
         assert_eq!(address_of(0).to_string(), "127.10.0.1");
         assert_eq!(index_of(Ipv4Addr::new(127, 10, 0, 255)), None);
-        assert_eq!(index_of(Ipv4Addr::new(127, 0, 0, 1)), None);
+        assert_eq!(index_of(Ipv4Addr::LOCALHOST), None);
     }
 
     #[test]

@@ -22,6 +22,7 @@ mod control;
 mod facts;
 mod fleet;
 mod server;
+mod session;
 mod sql;
 mod stats;
 mod status;

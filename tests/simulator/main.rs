@@ -1,5 +1,6 @@
 //! `simulator`: runs a fleet until it is told to stop, by signal or by `quit` on the control port.
 
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,9 +79,18 @@ impl Options {
 
 // One thread on purpose: the fleet shares the machine with the system under test and must never take a second core.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
     tracing_subscriber::fmt().with_writer(std::io::stderr).init();
-    let options = Options::parse();
+    match run(Options::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("simulator: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(options: Options) -> anyhow::Result<()> {
     let spec = options.spec();
     let (needed, limit) = spec.descriptors();
     tracing::info!(needed, limit, servers = spec.servers, "file descriptors needed and allowed");

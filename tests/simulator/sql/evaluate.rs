@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::{Aggregate, Expr, Function, Kind, Operator, Select, Value};
-use crate::facts::Facts;
+use crate::facts::{Facts, now_micros};
 use crate::tables::{Row, Rows};
 
 /// What an expression can see.
@@ -104,14 +104,15 @@ impl Expr {
                 }
             }
             Self::Binary(Operator::Divide, _) => Kind::Real,
-            Self::Binary(..) | Self::Not(_) | Self::IsNull(_) | Self::In(..) => Kind::Int,
+            Self::Binary(..) | Self::Not(_) | Self::IsNull(_) | Self::In(..) | Self::Aggregate(Aggregate::Count, _) => {
+                Kind::Int
+            }
             Self::Negate(inner) => inner.kind(select),
             Self::Case(branches, otherwise) => branches
                 .iter()
                 .map(|(_, then)| then.kind(select))
                 .chain(otherwise.iter().map(|expr| expr.kind(select)))
                 .fold(Kind::Null, Kind::or),
-            Self::Aggregate(Aggregate::Count, _) => Kind::Int,
             Self::Aggregate(Aggregate::Sum, _) => Kind::Decimal(0),
             Self::Aggregate(Aggregate::Max | Aggregate::Min, inner) => {
                 inner.as_ref().map_or(Kind::Null, |expr| expr.kind(select))
@@ -243,8 +244,12 @@ impl Operator {
                 if *left == Value::Null { *right == Value::Null } else { left.compare(right) == Some(Ordering::Equal) };
             return Value::bool(equal);
         }
-        if *left == Value::Null || *right == Value::Null {
-            return Value::Null;
+        let is = |value: &Value, truth: bool| *value != Value::Null && value.is_true() == truth;
+        match self {
+            Self::And if is(left, false) || is(right, false) => return Value::Int(0),
+            Self::Or if is(left, true) || is(right, true) => return Value::Int(1),
+            _ if *left == Value::Null || *right == Value::Null => return Value::Null,
+            _ => {}
         }
         let ordered =
             |test: fn(Ordering) -> bool| left.compare(right).map_or(Value::Null, |order| Value::bool(test(order)));
@@ -349,12 +354,12 @@ impl Function {
             Self::SubstringIndex => Value::text(substring_index(&text(0), &text(1), number(2))),
             Self::ToText => Value::text(text(0).into_owned()),
             Self::ToNumber => Value::Int(number(0)),
-            Self::Now(_) => Value::Time(facts.now_micros()),
+            Self::Now(_) => Value::Time(now_micros()),
             Self::UnixTimestamp => match values.first() {
                 Some(Value::Time(micros)) => {
                     Value::Decimal(format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000))
                 }
-                _ => Value::Int(facts.now_micros() / 1_000_000),
+                _ => Value::Int(now_micros() / 1_000_000),
             },
             Self::User => Value::text(format!("{}@{}", facts.user, facts.peer)),
             Self::Version => Value::text(facts.server.version()),
