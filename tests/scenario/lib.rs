@@ -1,1 +1,11 @@
-//! (to be written)
+//! Whole fleets for scenario tests: a real backend, real `orchestrator` processes, and the means to hurt them.
+//!
+//! What it is not: a place for assertions; those are in `tests/`.
+//!
+//! Invariant: every process started here ends with the [`Fleet`] that started it, also when the test is killed.
+
+pub mod counting;
+mod fleet;
+pub mod wait;
+
+pub use fleet::{Fleet, Output, Process, binary, http_get};
