@@ -69,7 +69,9 @@ pub async fn up(flavor: Flavor, replicas: usize, dir: &Path) -> Result<Sandbox> 
     // Before the directory is touched: a missing program is the most likely failure.
     flavor.program()?;
     let dir = prepare_directory(dir)?;
-    match start_all(flavor, replicas, &dir).await {
+    let sandbox = claim(flavor, replicas, &dir)?;
+    // From here on the directory is ours to clean up.
+    match start_all(sandbox, &dir).await {
         Ok(sandbox) => Ok(sandbox),
         Err(error) => {
             if let Err(second) = down(&dir).await {
@@ -134,17 +136,13 @@ fn prepare_directory(dir: &Path) -> Result<PathBuf> {
     Ok(dir)
 }
 
-async fn start_all(flavor: Flavor, replicas: usize, dir: &Path) -> Result<Sandbox> {
-    let names = std::iter::once("primary".to_owned()).chain((1..=replicas).map(|n| format!("replica-{n}")));
-    let unstarted = |name| SandboxServer { name, port: 0, pid: 0, started_ticks: 0 };
-    let mut sandbox = Sandbox { flavor, servers: names.map(unstarted).collect() };
-    // The names first: if we are killed on the way, `down` still finds every server by its pid file.
-    claim(&sandbox, dir)?;
+async fn start_all(mut sandbox: Sandbox, dir: &Path) -> Result<Sandbox> {
     let starting = sandbox.servers.iter().enumerate().map(|(index, server)| {
         let options = Options { read_only: index > 0, ..Options::default() };
-        Server::start_detached(flavor, options, dir.join(&server.name))
+        Server::start_detached(sandbox.flavor, options, dir.join(&server.name))
     });
-    let servers = futures::future::try_join_all(starting).await?;
+    // Wait for all, even if one fails: cleaning up must not race with those that are still starting.
+    let servers: Vec<Server> = futures::future::join_all(starting).await.into_iter().collect::<Result<_>>()?;
     if let Some((primary, replicas)) = servers.split_first() {
         let linking = replicas.iter().map(|replica| replicate(replica, primary, Link::default()));
         futures::future::try_join_all(linking).await?;
@@ -158,10 +156,15 @@ async fn start_all(flavor: Flavor, replicas: usize, dir: &Path) -> Result<Sandbo
     Ok(sandbox)
 }
 
-/// Writes the first state file; fails when another `up` was faster.
-fn claim(sandbox: &Sandbox, dir: &Path) -> Result<()> {
+/// Writes the first state file; fails when another `up` was faster. It has the names only: if we are killed before the
+/// servers run, `down` still finds every one by its pid file.
+fn claim(flavor: Flavor, replicas: usize, dir: &Path) -> Result<Sandbox> {
+    let names = std::iter::once("primary".to_owned()).chain((1..=replicas).map(|n| format!("replica-{n}")));
+    let unstarted = |name| SandboxServer { name, port: 0, pid: 0, started_ticks: 0 };
+    let sandbox = Sandbox { flavor, servers: names.map(unstarted).collect() };
     let file = File::create_new(dir.join(STATE_FILE)).context("another sandbox is being started here")?;
-    serde_json::to_writer_pretty(file, sandbox).context("cannot write the state file")
+    serde_json::to_writer_pretty(file, &sandbox).context("cannot write the state file")?;
+    Ok(sandbox)
 }
 
 fn save(sandbox: &Sandbox, dir: &Path) -> Result<()> {

@@ -59,6 +59,17 @@ async fn a_directory_with_other_things_in_it_is_refused() {
     assert!(base.path().join("thesis.txt").exists());
 }
 
+#[tokio::test]
+async fn a_sandbox_that_was_killed_while_starting_can_be_taken_down() {
+    let base = tempfile::tempdir().unwrap();
+    let made = sandbox::up(Flavor::MariaDb, 0, base.path()).await.unwrap();
+    let half = r#"{"flavor":"mariadb","servers":[{"name":"primary","port":0,"pid":0,"started_ticks":0},
+                   {"name":"replica-1","port":0,"pid":0,"started_ticks":0}]}"#;
+    std::fs::write(base.path().join("sandbox.json"), half).unwrap();
+    assert_eq!(sandbox::down(base.path()).await.unwrap(), ["primary"]);
+    assert!(!is_alive(made.servers[0].pid));
+}
+
 /// Runs this test binary again as a child that starts a server, and kills that child.
 #[tokio::test]
 async fn killing_the_test_process_ends_its_servers_and_removes_their_files() {

@@ -1,6 +1,6 @@
 //! Several servers: trees, co-primaries, semi-sync, delay.
 
-use harness::{Flavor, Topology, catch_up, replica_status, wait_running};
+use harness::{APPLICATION, Flavor, Topology, catch_up, replica_status, wait_running};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -78,5 +78,30 @@ async fn co_primaries_follow_each_other() {
 async fn a_semi_sync_source_counts_its_replicas() {
     for flavor in Flavor::ALL {
         check_semi_sync(flavor).await;
+    }
+}
+
+#[tokio::test]
+async fn replication_works_without_gtid_and_without_tls() {
+    let text = "a no_gtid no_tls\n  b no_gtid no_log_updates --performance-schema=ON";
+    let topology = Topology::start(Flavor::MySql, text).await.unwrap();
+    assert_eq!(number(&topology["b"], "SELECT @@GLOBAL.log_replica_updates").await, 0);
+    assert_eq!(number(&topology["b"], "SELECT @@GLOBAL.performance_schema").await, 1);
+    assert_eq!(number(&topology["a"], "SELECT @@GLOBAL.gtid_mode = 'OFF'").await, 1);
+    let secured = "SELECT COUNT(*) FROM performance_schema.session_status \
+                   WHERE VARIABLE_NAME = 'Ssl_cipher' AND VARIABLE_VALUE <> ''";
+    assert_eq!(number(&topology["a"], secured).await, 0);
+    assert_eq!(number(&topology["b"], secured).await, 1);
+}
+
+#[tokio::test]
+async fn an_application_cannot_write_to_a_replica() {
+    for flavor in Flavor::ALL {
+        let topology = Topology::start(flavor, "a\n  b").await.unwrap();
+        let mut writer = topology["b"].connect(APPLICATION).await.unwrap();
+        let refused = sqlx::raw_sql("CREATE TABLE app.t (id INT)").execute(&mut writer).await.unwrap_err();
+        assert!(refused.to_string().contains("read-only"), "{refused}");
+        let mut writer = topology["a"].connect(APPLICATION).await.unwrap();
+        sqlx::raw_sql("CREATE TABLE app.t (id INT)").execute(&mut writer).await.unwrap();
     }
 }
