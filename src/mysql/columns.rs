@@ -1,0 +1,73 @@
+//! A row as texts by column name: what all mappings read, so that they are pure and can be tested on written-down rows.
+
+use std::borrow::Cow;
+
+use sqlx::mysql::MySqlRow;
+use sqlx::{Decode, MySql, Row, ValueRef};
+
+/// A row of a result.
+pub(crate) trait Columns {
+    /// The text of a column; `None` when there is no such column, or it is NULL.
+    fn text(&self, name: &str) -> Option<Cow<'_, str>>;
+    /// The text of the column at a place.
+    fn at(&self, index: usize) -> Option<Cow<'_, str>>;
+
+    /// The text of the first of these columns that exists; empty when none does, or NULL.
+    fn any(&self, names: [&str; 2]) -> String {
+        self.maybe(names).unwrap_or_default()
+    }
+
+    /// The text of the first of these columns that exists and is not NULL.
+    fn maybe(&self, names: [&str; 2]) -> Option<String> {
+        names.iter().find_map(|name| self.text(name)).map(Cow::into_owned)
+    }
+}
+
+impl Columns for MySqlRow {
+    fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.try_get_raw(name).ok().and_then(decode)
+    }
+
+    fn at(&self, index: usize) -> Option<Cow<'_, str>> {
+        self.try_get_raw(index).ok().and_then(decode)
+    }
+}
+
+/// Answers to plain statements come as text, whatever their type. Bytes that are not UTF-8 are shown as best they can be.
+fn decode(value: sqlx::mysql::MySqlValueRef<'_>) -> Option<Cow<'_, str>> {
+    if value.is_null() {
+        return None;
+    }
+    <&[u8] as Decode<MySql>>::decode(value).ok().map(String::from_utf8_lossy)
+}
+
+/// `1`, `ON`, `YES`, `TRUE` and the like are true; `0`, `OFF`, `NO`, nothing are false.
+pub(crate) fn is_on(text: &str) -> bool {
+    !matches!(text.to_ascii_uppercase().as_str(), "" | "0" | "OFF" | "NO" | "FALSE")
+}
+
+#[cfg(test)]
+pub(crate) mod written {
+    use super::*;
+
+    /// A row written down in a test, as `name=value` lines; `name` alone is NULL.
+    pub(crate) struct Written(Vec<(String, Option<String>)>);
+
+    pub(crate) fn row(text: &str) -> Written {
+        let column = |line: &str| match line.trim().split_once('=') {
+            Some((name, value)) => (name.trim().to_owned(), Some(value.trim().to_owned())),
+            None => (line.trim().to_owned(), None),
+        };
+        Written(text.lines().filter(|line| !line.trim().is_empty()).map(column).collect())
+    }
+
+    impl Columns for Written {
+        fn text(&self, name: &str) -> Option<Cow<'_, str>> {
+            self.0.iter().find(|column| column.0 == name)?.1.as_deref().map(Cow::Borrowed)
+        }
+
+        fn at(&self, index: usize) -> Option<Cow<'_, str>> {
+            self.0.get(index)?.1.as_deref().map(Cow::Borrowed)
+        }
+    }
+}

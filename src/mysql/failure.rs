@@ -1,0 +1,144 @@
+//! What a failed connection or statement says about the server.
+
+use std::io;
+use std::time::Duration;
+
+use domain::instance::{FailureKind, ProbeFailure};
+
+/// Where in a conversation something failed: the same error means different things.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Up to and including login.
+    Connect,
+    /// Asking over an open connection.
+    Read,
+}
+
+/// A failure of `kind` with a text for people.
+pub(crate) fn failure(kind: FailureKind, message: impl Into<String>) -> ProbeFailure {
+    ProbeFailure { kind, message: shorten(message.into()) }
+}
+
+/// A deadline that passed.
+pub(crate) fn timed_out(stage: Stage, limit: Duration) -> ProbeFailure {
+    let ms = limit.as_millis();
+    match stage {
+        Stage::Connect => failure(FailureKind::ConnectTimeout, format!("no login within {ms} ms")),
+        Stage::Read => failure(FailureKind::ReadTimeout, format!("no complete answer within {ms} ms")),
+    }
+}
+
+/// Classifies what the driver reports.
+pub(crate) fn classify(error: &sqlx::Error, stage: Stage) -> ProbeFailure {
+    match error {
+        sqlx::Error::Database(error) => {
+            let number = error_number(error.as_ref());
+            let message = format!("error {number}: {}", error.message());
+            failure(kind_of_number(number, stage), message)
+        }
+        sqlx::Error::Io(error) => classify_io(error, stage),
+        // The server has greeted us: it is up, and will not let us in this way.
+        sqlx::Error::Tls(cause) => failure(FailureKind::AccessDenied, format!("TLS failed: {cause}")),
+        sqlx::Error::Configuration(cause) => {
+            failure(FailureKind::Statement, format!("the connection settings are unusable: {cause}"))
+        }
+        other => failure(FailureKind::Protocol, format!("not the MySQL protocol: {other}")),
+    }
+}
+
+fn classify_io(error: &io::Error, stage: Stage) -> ProbeFailure {
+    let text = error.to_string();
+    match (error.kind(), stage) {
+        // rustls reports a certificate it does not accept as invalid data.
+        (io::ErrorKind::InvalidData, Stage::Connect) => {
+            failure(FailureKind::AccessDenied, format!("TLS failed: {text}"))
+        }
+        (io::ErrorKind::InvalidData, Stage::Read) => {
+            failure(FailureKind::Broken, format!("the connection broke: {text}"))
+        }
+        (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied, Stage::Connect)
+            if error.raw_os_error().is_some() =>
+        {
+            failure(FailureKind::Statement, format!("a file named in the TLS settings cannot be read: {text}"))
+        }
+        (io::ErrorKind::TimedOut, Stage::Connect) => failure(FailureKind::ConnectTimeout, text),
+        (io::ErrorKind::TimedOut, Stage::Read) => failure(FailureKind::ReadTimeout, text),
+        (_, Stage::Connect) => failure(FailureKind::Refused, format!("no connection: {text}")),
+        (_, Stage::Read) => failure(FailureKind::Broken, format!("the connection broke: {text}")),
+    }
+}
+
+/// The server's error number; 0 when the driver does not know.
+pub(crate) fn error_number(error: &dyn sqlx::error::DatabaseError) -> u16 {
+    error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map_or(0, sqlx::mysql::MySqlDatabaseError::number)
+}
+
+/// Numbers from the servers' error references.
+fn kind_of_number(number: u16, stage: Stage) -> FailureKind {
+    match (number, stage) {
+        // Shutting down, session killed, idle session ended, network errors of the server's side.
+        (1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1927 | 3168 | 3169 | 4031, _) => FailureKind::Broken,
+        // Too many connections: of the server, of the user, of the user's hourly limit.
+        (1040 | 1203 | 1226, _) => FailureKind::TooManyConnections,
+        (1043 | 1047 | 1156, _) => FailureKind::Protocol,
+        // Login refused: password, host not allowed or blocked, plugin, locked or expired account, TLS demanded,
+        // offline mode.
+        (1045 | 1129 | 1130 | 1251 | 1275 | 1524 | 1698 | 1820 | 1862 | 3032 | 3118 | 3159, _)
+        | (1044, Stage::Connect) => FailureKind::AccessDenied,
+        _ => FailureKind::Statement,
+    }
+}
+
+/// True when a server that refused us without TLS may accept us with it.
+pub(crate) fn may_demand_tls(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(error) if matches!(error_number(error.as_ref()), 1045 | 3159))
+}
+
+/// Servers choose the text of their errors: keep it to one line of sensible length.
+pub(crate) fn shorten(text: String) -> String {
+    const SHOWN: usize = 500;
+    if text.len() <= SHOWN && !text.chars().any(char::is_control) {
+        return text;
+    }
+    let mut shown: String = text.chars().take(SHOWN).map(|c| if c.is_control() { ' ' } else { c }).collect();
+    if shown.len() < text.len() {
+        shown.push_str("...");
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_tell_alive_from_gone() {
+        for (number, kind) in [
+            (1045, FailureKind::AccessDenied),
+            (1130, FailureKind::AccessDenied),
+            (3159, FailureKind::AccessDenied),
+            (1040, FailureKind::TooManyConnections),
+            (1203, FailureKind::TooManyConnections),
+            (1053, FailureKind::Broken),
+            (4031, FailureKind::Broken),
+            (1227, FailureKind::Statement),
+            (1193, FailureKind::Statement),
+        ] {
+            assert_eq!(kind_of_number(number, Stage::Read), kind, "{number}");
+        }
+    }
+
+    #[test]
+    fn io_errors_mean_what_the_stage_says() {
+        let refused = || sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert_eq!(classify(&refused(), Stage::Connect).kind, FailureKind::Refused);
+        let reset = || sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionReset));
+        assert_eq!(classify(&reset(), Stage::Read).kind, FailureKind::Broken);
+    }
+
+    #[test]
+    fn long_and_hostile_texts_are_tamed() {
+        let text = shorten(format!("a\u{1b}[2J\n{}", "x".repeat(10_000)));
+        assert!(text.len() < 520 && !text.chars().any(char::is_control));
+    }
+}

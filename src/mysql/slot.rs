@@ -1,0 +1,123 @@
+//! What we keep between probes of a server: a warm connection, what we learned slowly, and whether it demands TLS.
+//!
+//! A slot is locked for the whole probe, so two probes of one server never run at once; the second waits for the first,
+//! which has a deadline.
+//!
+//! Budget: a connection above it is closed when its probe ends, and the next probe connects anew. Closing the newest
+//! and not the least recently used is deliberate: fleets are polled in circles, where the least recently used is exactly
+//! the next one needed. Connections that nobody has used for a while (the server was handed to another worker) are closed
+//! by [`Slots::idle_for`].
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use domain::instance::InstanceKey;
+use sqlx::Connection as _;
+use sqlx::mysql::MySqlConnection;
+use tokio::time::timeout;
+
+use crate::learn::Learned;
+
+/// How long a farewell may take: it is a courtesy.
+const FAREWELL: Duration = Duration::from_millis(100);
+
+/// All slots.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    slots: Mutex<HashMap<InstanceKey, Arc<tokio::sync::Mutex<Slot>>>>,
+    open: Arc<AtomicUsize>,
+}
+
+/// One server's.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    pub(crate) connection: Option<Warm>,
+    pub(crate) learned: Option<Learned>,
+    /// Until when we remember that the server demands TLS.
+    pub(crate) demands_tls_until: Option<Instant>,
+    /// The last failed login already was looked into.
+    pub(crate) is_silent: bool,
+    pub(crate) last_used: Option<Instant>,
+}
+
+/// An open connection; counted until dropped.
+#[derive(Debug)]
+pub(crate) struct Warm {
+    pub(crate) connection: MySqlConnection,
+    /// Which version of the settings it was opened under.
+    pub(crate) settings_version: u64,
+    pub(crate) used_at: Instant,
+    _counted: Counted,
+}
+
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Slots {
+    /// The slot of a server.
+    pub(crate) fn get(&self, key: &InstanceKey) -> Arc<tokio::sync::Mutex<Slot>> {
+        let mut slots = self.lock();
+        if let Some(slot) = slots.get(key) {
+            return Arc::clone(slot);
+        }
+        Arc::clone(slots.entry(key.clone()).or_default())
+    }
+
+    /// Forgets a server; a probe of it that runs now keeps what it uses until it ends.
+    pub(crate) fn forget(&self, key: &InstanceKey) {
+        self.lock().remove(key);
+    }
+
+    /// Connections open now.
+    pub(crate) fn open_connections(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Counts a new connection in.
+    pub(crate) fn admit(&self, connection: MySqlConnection, settings_version: u64) -> Warm {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Warm { connection, settings_version, used_at: Instant::now(), _counted: Counted(Arc::clone(&self.open)) }
+    }
+
+    /// Takes out all slots that were not used for this long, with their connections.
+    pub(crate) fn idle_for(&self, limit: Duration) -> Vec<Warm> {
+        let mut closed = Vec::new();
+        self.lock().retain(|_, slot| {
+            // Whoever holds the slot is using it.
+            let Ok(mut slot) = slot.try_lock() else { return true };
+            let is_idle = slot.last_used.is_none_or(|at| at.elapsed() >= limit);
+            if is_idle {
+                closed.extend(slot.connection.take());
+            }
+            !is_idle
+        });
+        closed
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceKey, Arc<tokio::sync::Mutex<Slot>>>> {
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Warm {
+    /// Until the next probe: gives back what a large answer made the buffers grow by.
+    pub(crate) fn rest(&mut self) {
+        self.connection.shrink_buffers();
+        self.used_at = Instant::now();
+    }
+
+    /// Says goodbye, so that the server does not count an aborted connection.
+    pub(crate) async fn close(self) {
+        let Self { connection, _counted, .. } = self;
+        // A server that does not listen to goodbyes gets none.
+        let _ = timeout(FAREWELL, connection.close()).await;
+    }
+}
