@@ -76,9 +76,10 @@ impl Leading {
             return Err(DutyError::NotLeader { term });
         }
         let mut transaction = self.handles.pool.begin().await?;
-        match store::leases::fence(&mut transaction, &self.term.holder, term).await? {
-            true => Ok(transaction),
-            false => Err(DutyError::NotLeader { term }),
+        match store::leases::fence(&mut transaction, &self.term.holder, term).await {
+            Ok(()) => Ok(transaction),
+            Err(store::Error::NotLeader { .. }) => Err(DutyError::NotLeader { term }),
+            Err(error) => Err(error.into()),
         }
     }
 }

@@ -19,7 +19,8 @@ use domain::cadence::Cadence;
 use domain::health::Judgement;
 use jobs::SharedSettings;
 use queue::DbClock;
-use sqlx::MySqlPool;
+use sqlx::pool::PoolConnection;
+use sqlx::{MySql, MySqlPool};
 use tokio::sync::watch;
 
 pub use nodes::{Identity, heartbeat};
@@ -41,6 +42,11 @@ pub struct Handles {
 }
 
 impl Handles {
+    /// A connection to the backend, for `doing`.
+    pub async fn connection(&self, doing: &'static str) -> Result<PoolConnection<MySql>, store::Error> {
+        self.pool.acquire().await.map_err(|cause| store::Error::Unavailable { doing, cause })
+    }
+
     /// Cadence by the settings in force.
     pub fn cadence(&self) -> Cadence {
         let config = self.config.get();

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::term::{LeaseTerms, TrustWindow};
-use store::leases;
+use store::leases::{self, Contender, Taken};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -54,16 +54,16 @@ pub async fn run(handles: Arc<Handles>, announce: watch::Sender<Option<Term>>, s
     while !shutdown.is_cancelled() {
         let terms = lease_terms(&handles);
         let asked_at = anchor.elapsed();
-        match bounded(leases::take(&handles.pool, &handles.identity.token, &handles.identity.name, terms.ttl)).await {
-            Ok(Some(number)) => {
+        match bounded(take(&handles, terms.ttl())).await {
+            Ok(Taken::Won { term }) => {
                 reporter.worked();
-                tracing::info!(lease.term = number, "this node leads");
-                lead(&handles, &announce, Held { anchor, asked_at, number, terms }, &shutdown).await;
+                tracing::info!(lease.term = term, "this node leads");
+                lead(&handles, &announce, Held { anchor, asked_at, number: term, terms }, &shutdown).await;
                 announce.send_replace(None);
-                tracing::info!(lease.term = number, "this node leads no more");
+                tracing::info!(lease.term = term, "this node leads no more");
             }
-            Ok(None) => reporter.worked(),
-            Err(error) => reporter.failed(&error),
+            Ok(Taken::Held(_)) => reporter.worked(),
+            Err(error) => reporter.failed(&crate::chain(&error)),
         }
         tokio::select! {
             () = shutdown.cancelled() => {}
@@ -87,15 +87,15 @@ async fn lead(
     shutdown: &CancellationToken,
 ) {
     let Held { anchor, asked_at, number, terms } = held;
-    let mut window = TrustWindow::new(asked_at, &terms);
+    let mut window = terms.window(asked_at);
     let (trust, trusted) = watch::channel(window);
     let holder: Arc<str> = handles.identity.token.as_str().into();
     announce.send_replace(Some(Term { holder, number, anchor, trust: trusted }));
-    let mut pause = terms.renew_every;
+    let mut pause = terms.renew_every();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => {
-                if let Err(error) = bounded(leases::release(&handles.pool, &handles.identity.token, number)).await {
+                if let Err(error) = bounded(release(handles, number)).await {
                     tracing::warn!(lease.term = number, error = %error, "could not release the lease: it expires by itself");
                 }
                 return;
@@ -107,31 +107,47 @@ async fn lead(
             tracing::warn!(lease.term = number, "trust in the lease is over: renewals failed or the process was stopped");
             return;
         }
-        match bounded(leases::renew(&handles.pool, &handles.identity.token, number, terms.ttl)).await {
-            Ok(true) => {
-                window = TrustWindow::new(asked_at, &terms);
+        match bounded(renew(handles, number, terms.ttl())).await {
+            Ok(()) => {
+                window = terms.window(asked_at);
                 trust.send_replace(window);
-                pause = terms.renew_every;
+                pause = terms.renew_every();
             }
-            Ok(false) => {
+            Err(store::Error::NotLeader { .. }) => {
                 tracing::warn!(lease.term = number, "the lease is not ours any more");
                 return;
             }
             Err(error) => {
                 tracing::warn!(lease.term = number, error = %error, "could not renew the lease");
-                pause = LOOK_EVERY.min(terms.renew_every);
+                pause = LOOK_EVERY.min(terms.renew_every());
             }
         }
     }
 }
 
+async fn take(handles: &Handles, ttl: Duration) -> Result<Taken, store::Error> {
+    let mut conn = handles.connection("take the lease").await?;
+    let who = Contender { token: &handles.identity.token, name: &handles.identity.name };
+    leases::take(&mut conn, who, ttl).await
+}
+
+async fn renew(handles: &Handles, term: u64, ttl: Duration) -> Result<(), store::Error> {
+    let mut conn = handles.connection("renew the lease").await?;
+    leases::renew(&mut conn, &handles.identity.token, term, ttl).await
+}
+
+async fn release(handles: &Handles, term: u64) -> Result<(), store::Error> {
+    let mut conn = handles.connection("release the lease").await?;
+    leases::release(&mut conn, &handles.identity.token, term).await
+}
+
+/// A third of the lease between renewals, so that two may be lost; a sixth as margin for the last statement under way.
 fn lease_terms(handles: &Handles) -> LeaseTerms {
-    LeaseTerms::from_ttl(Duration::from_secs(handles.settings.get().worker.leader_lease_seconds))
+    let ttl = Duration::from_secs(handles.config.get().settings.worker.leader_lease_seconds.max(1));
+    LeaseTerms::new(ttl, ttl / 3, ttl / 6).expect("a third is shorter than five sixths")
 }
 
 async fn bounded<T>(work: impl Future<Output = Result<T, store::Error>>) -> Result<T, store::Error> {
-    match tokio::time::timeout(STATEMENT_DEADLINE, work).await {
-        Ok(result) => result,
-        Err(_) => Err(store::Error::deadline("lease statement", STATEMENT_DEADLINE)),
-    }
+    let late = store::Error::Timeout { doing: "keep the lease", seconds: STATEMENT_DEADLINE.as_secs() };
+    tokio::time::timeout(STATEMENT_DEADLINE, work).await.unwrap_or(Err(late))
 }

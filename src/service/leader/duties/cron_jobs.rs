@@ -12,6 +12,7 @@ use cron::Schedule;
 use domain::instance::DbMicros;
 use jobs::{Expire, ForgetUnseen, SnapshotTopologies, TrimAudit, TrimJobs};
 use queue::NewJob;
+use store::schedules::Advance;
 
 use crate::leader::{Duty, DutyError, Leading};
 
@@ -44,13 +45,15 @@ impl Duty for CronJobs {
         let policy = leading.handles.config.get().settings.schedules.missed_tick_policy;
         let recurring = self.schedules.get_or_insert_with(|| recurring(leading));
         let now = leading.handles.clock.now_micros();
+        let done = store::schedules::read_all(&mut *leading.handles.connection("read the schedules").await?).await?;
         for one in recurring.iter() {
             let Some(tick) = newest_tick(&one.schedule, now) else { continue };
-            if policy == MissedTickPolicy::Skip && now - tick > micros(GRACE) {
+            let last = done.get(one.name).copied();
+            if last.is_some_and(|last| last >= tick) || (policy == MissedTickPolicy::Skip && now - tick > micros(GRACE)) {
                 continue;
             }
             let mut transaction = leading.fenced().await?;
-            if store::schedules::take_tick(&mut transaction, one.name, tick).await? {
+            if store::schedules::advance(&mut transaction, one.name, last, tick).await? == Advance::Ours {
                 let job = (one.job)()?.unique_key(&format!("{}:{tick}", one.name)).term(leading.term.number);
                 queue::enqueue(&mut transaction, &[job]).await?;
                 transaction.commit().await?;

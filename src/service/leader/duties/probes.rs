@@ -9,7 +9,7 @@ use std::time::Duration;
 use domain::cadence::{self, Cadence};
 use domain::instance::{DbMicros, Instance};
 use jobs::{ProbeDead, ProbeShard, Target};
-use queue::NewJob;
+use queue::{LiveWorker, NewJob};
 
 use crate::leader::{Duty, DutyError, Leading};
 
@@ -51,7 +51,7 @@ impl Duty for ScheduleProbes {
         if shards.is_empty() && dead.is_empty() {
             return Ok(());
         }
-        let workers = queue::live_workers(&handles.pool).await?;
+        let workers = queue::live_workers(&mut *handles.connection("read the live workers").await?).await?;
         let mut new_jobs = Vec::with_capacity(shards.len() + dead.len());
         for shard in &shards {
             new_jobs.push(probe_job(shard, &workers, leading.term.number)?);
@@ -79,15 +79,21 @@ async fn enqueue(leading: &Leading, new_jobs: &[NewJob]) -> Result<(), DutyError
     Ok(())
 }
 
-fn probe_job(shard: &ProbeShard, workers: &[queue::LiveWorker], term: u64) -> Result<NewJob, queue::Error> {
+fn probe_job(shard: &ProbeShard, workers: &[LiveWorker], term: u64) -> Result<NewJob, queue::Error> {
     let work = format!("{}/{}", shard.lane, shard.shard);
-    let serving = workers.iter().filter(|worker| worker.serves(&shard.lane)).map(|worker| worker.token.as_str());
+    let serving = workers.iter().filter(|worker| serves(worker, &shard.lane)).map(|worker| worker.token.as_str());
     let anyone = workers.iter().map(|worker| worker.token.as_str());
     let job = NewJob::of(shard)?.datacenter(&shard.lane).term(term);
     Ok(match cadence::preferred(serving, &work).or_else(|| cadence::preferred(anyone, &work)) {
         Some(token) => job.worker_hint(token, PATIENCE),
         None => job,
     })
+}
+
+/// Workers without datacenters serve every lane, the lane without datacenter is everyone's.
+fn serves(worker: &LiveWorker, lane: &str) -> bool {
+    let name = queue::datacenter_name(lane);
+    worker.datacenters.is_empty() || name.is_empty() || worker.datacenters.contains(&name)
 }
 
 fn lanes<'a>(instances: impl Iterator<Item = &'a Instance>) -> BTreeMap<String, Vec<&'a Instance>> {

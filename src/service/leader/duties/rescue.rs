@@ -29,8 +29,8 @@ impl Duty for Rescue {
         let mut conn = leading.handles.pool.acquire().await?;
         queue::promote_due(&mut conn).await?;
         let rescued = queue::rescue(&mut conn).await?;
-        if rescued.any() {
-            tracing::warn!(returned = rescued.returned, parked = rescued.parked, "took jobs back from dead workers");
+        if rescued.released + rescued.failed > 0 {
+            tracing::warn!(released = rescued.released, failed = rescued.failed, "took jobs back from dead workers");
         }
         Ok(())
     }

@@ -1,0 +1,165 @@
+//! Instances: finding them, judging them, forgetting them.
+
+use std::time::Duration;
+
+use domain::health::Judgement;
+use domain::instance::{Instance, InstanceKey, ThreadState};
+use domain::{search, text};
+use regex::Regex;
+
+use super::{Error, Record, Scope, clusters};
+
+/// Downtime reason that marks servers lost in a recovery.
+const LOST_IN_RECOVERY: &str = "lost-in-recovery";
+/// A forgotten instance is not rediscovered for this many poll intervals.
+const FORGET_INTERVALS: u64 = 3;
+
+/// One known instance. `Cannot read instance: h:p` is a text that clients match.
+pub async fn read(scope: &Scope, key: &InstanceKey) -> Result<Instance, Error> {
+    find_exact(scope, key).await?.ok_or_else(|| Error::NotFound(format!("Cannot read instance: {key}")))
+}
+
+/// One instance, if it is known.
+pub async fn find_exact(scope: &Scope, key: &InstanceKey) -> Result<Option<Instance>, Error> {
+    let mut conn = scope.connection().await?;
+    Ok(store::instances::read(&mut conn, key).await?)
+}
+
+/// All instances: by depth, number of replicas descending, cluster, key.
+pub async fn all(scope: &Scope) -> Result<Vec<Instance>, Error> {
+    let mut conn = scope.connection().await?;
+    let mut instances = store::instances::read_all(&mut conn).await?;
+    search::sort_for_lists(&mut instances);
+    Ok(instances)
+}
+
+/// Keys of all instances, sorted.
+pub async fn keys(scope: &Scope) -> Result<Vec<InstanceKey>, Error> {
+    let mut conn = scope.connection().await?;
+    Ok(store::instances::keys(&mut conn).await?)
+}
+
+/// Members of a cluster by its exact name, sorted by key.
+pub async fn of_cluster(scope: &Scope, cluster_name: &str) -> Result<Vec<Instance>, Error> {
+    let mut conn = scope.connection().await?;
+    let mut instances = store::instances::read_cluster(&mut conn, cluster_name).await?;
+    instances.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(instances)
+}
+
+/// Instances in which the text occurs (see [`search::matches`]), in the order of [`all`].
+pub async fn search(scope: &Scope, text: &str) -> Result<Vec<Instance>, Error> {
+    let mut instances = all(scope).await?;
+    instances.retain(|one| search::matches(one, text));
+    Ok(instances)
+}
+
+/// Instances whose `host:port` matches the regular expression, in the order of [`all`].
+pub async fn find(scope: &Scope, pattern: &str) -> Result<Vec<Instance>, Error> {
+    if pattern.is_empty() {
+        return Err(Error::Invalid("no pattern given".to_owned()));
+    }
+    let pattern = Regex::new(pattern).map_err(|error| Error::Invalid(format!("cannot read the pattern: {error}")))?;
+    let mut instances = all(scope).await?;
+    instances.retain(|one| pattern.is_match(&one.key.to_string()));
+    Ok(instances)
+}
+
+/// Instances that replicate from `key`, sorted by key.
+pub async fn replicas(scope: &Scope, key: &InstanceKey) -> Result<Vec<Instance>, Error> {
+    let mut conn = scope.connection().await?;
+    let mut instances = store::instances::read_replicas(&mut conn, key).await?;
+    instances.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(instances)
+}
+
+/// Instances with a problem that nobody has downtimed and no filter leaves out; of one cluster, or of all. Sorted by key.
+pub async fn problems(scope: &Scope, cluster_name: Option<&str>) -> Result<Vec<Instance>, Error> {
+    let mut instances = match cluster_name {
+        Some(name) => of_cluster(scope, name).await?,
+        None => all(scope).await?,
+    };
+    let judgement = scope.judgement().await?;
+    let ignored = &scope.config.patterns.problem_ignore;
+    instances.retain(|one| {
+        !is_downtimed(one, &judgement)
+            && !ignored.matches(&one.key.hostname, one.key.port)
+            && !judgement.problems(one).is_empty()
+    });
+    instances.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(instances)
+}
+
+/// Downtimed instances of one cluster, or of all, by cluster, depth and key.
+pub async fn downtimed(scope: &Scope, cluster_name: Option<&str>) -> Result<Vec<Instance>, Error> {
+    let mut conn = scope.connection().await?;
+    let mut instances = store::instances::read_downtimed(&mut conn).await?;
+    drop(conn);
+    let judgement = scope.judgement().await?;
+    instances.retain(|one| {
+        is_downtimed(one, &judgement) && cluster_name.is_none_or(|name| one.placement.cluster_name == name)
+    });
+    let rank = |one: &Instance| (one.placement.cluster_name.clone(), one.placement.replication_depth, one.key.clone());
+    instances.sort_by_key(rank);
+    Ok(instances)
+}
+
+/// Instances that were lost in a recovery: downtimed with that reason.
+pub async fn lost_in_recovery(scope: &Scope) -> Result<Vec<Instance>, Error> {
+    let mut instances = downtimed(scope, None).await?;
+    instances.retain(|one| one.downtime.as_ref().is_some_and(|downtime| downtime.reason == LOST_IN_RECOVERY));
+    Ok(instances)
+}
+
+fn is_downtimed(instance: &Instance, judgement: &Judgement) -> bool {
+    instance.downtime.as_ref().is_some_and(|downtime| downtime.ends_at > judgement.now)
+}
+
+/// The one-line description: `[0s,ok,8.0.36,rw,ROW,>>,GTID]`.
+pub async fn status_line(scope: &Scope, key: &InstanceKey) -> Result<String, Error> {
+    let instance = read(scope, key).await?;
+    Ok(text::bracketed(&text::describe(&instance, &scope.judgement().await?)))
+}
+
+/// Both replication threads run.
+pub async fn is_replicating(scope: &Scope, key: &InstanceKey) -> Result<bool, Error> {
+    Ok(read(scope, key).await?.facts.is_replica_running())
+}
+
+/// Both replication threads exist and are stopped.
+pub async fn is_replication_stopped(scope: &Scope, key: &InstanceKey) -> Result<bool, Error> {
+    let instance = read(scope, key).await?;
+    Ok(instance.facts.is_replica() && instance.facts.threads() == (ThreadState::Stopped, ThreadState::Stopped))
+}
+
+/// The source an instance replicates from; `None` when it has no source one could connect to.
+pub async fn source(scope: &Scope, key: &InstanceKey) -> Result<Option<InstanceKey>, Error> {
+    let instance = read(scope, key).await?;
+    Ok(instance.facts.source().filter(|source| source.is_valid()).cloned())
+}
+
+/// Forgets an instance: it is not rediscovered for a while, except when a person asks.
+pub async fn forget(scope: &Scope, key: &InstanceKey) -> Result<(), Error> {
+    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    if !store::instances::forget(&mut tx, key, silence(scope)).await? {
+        return Err(Error::NotFound(format!("Cannot forget instance: {key} is not known")));
+    }
+    scope.record(&mut tx, &Record { kind: "forget", key: Some(key), ..Record::default() }).await?;
+    tx.commit().await.map_err(Error::unreachable)
+}
+
+/// Forgets every member of the cluster meant by `hint`; returns the cluster's name and how many were forgotten.
+pub async fn forget_cluster(scope: &Scope, hint: &str) -> Result<(String, u64), Error> {
+    let cluster = clusters::by_hint(scope, hint).await?;
+    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let forgotten = store::instances::forget_cluster(&mut tx, &cluster, silence(scope)).await?;
+    let message = format!("forgot {forgotten} instances");
+    let record = Record { kind: "forget-cluster", cluster: &cluster, message: &message, ..Record::default() };
+    scope.record(&mut tx, &record).await?;
+    tx.commit().await.map_err(Error::unreachable)?;
+    Ok((cluster, forgotten))
+}
+
+fn silence(scope: &Scope) -> Duration {
+    Duration::from_secs(scope.config.settings.discovery.instance_poll_seconds.saturating_mul(FORGET_INTERVALS))
+}
