@@ -1,0 +1,56 @@
+//! The REST API of this product: plain resources in snake_case, from which the OpenAPI document is generated.
+//!
+//! Fields are only ever added. Times are RFC 3339, durations say their unit, absent values are `null` or left out as
+//! the schema says. Errors are [`Problem`]s, lists are [`Page`]s.
+
+mod cluster;
+mod config;
+mod instance;
+mod job;
+mod lane;
+mod node;
+mod operator;
+mod page;
+mod problem;
+
+use utoipa::OpenApi;
+
+pub use cluster::Cluster;
+pub use config::{ConfigFinding, ConfigKey, ConfigReport, FindingLevel};
+pub use instance::{Binlog, CheckDetail, Group, Gtid, InstanceDetail, InstanceSummary, Replication, Role, SemiSync};
+pub use job::{Job, JobAccepted, JobState};
+pub use lane::Lane;
+pub use node::{Leader, Node};
+pub use operator::{AuditEntry, Downtime, DowntimeRequest, Maintenance, MaintenanceRequest, Pool, Tag};
+pub use page::Page;
+pub use problem::Problem;
+
+/// Every schema of this API: the service merges it into its document.
+#[derive(Debug, OpenApi)]
+#[openapi(components(schemas(
+    AuditEntry,
+    Cluster,
+    ConfigReport,
+    Downtime,
+    DowntimeRequest,
+    InstanceDetail,
+    InstanceSummary,
+    Job,
+    JobAccepted,
+    Lane,
+    Leader,
+    Maintenance,
+    MaintenanceRequest,
+    Node,
+    Page<AuditEntry>,
+    Page<Cluster>,
+    Page<InstanceSummary>,
+    Page<Job>,
+    Pool,
+    Problem,
+    Tag,
+)))]
+pub struct Schemas;
+
+#[cfg(test)]
+mod tests;
