@@ -107,9 +107,9 @@ impl Options {
             "--replica-net-timeout=4".to_owned(),
             format!("--log-replica-updates={}", on_off(self.log_replica_updates && self.log_bin)),
         ];
-        if self.gtid {
-            arguments.extend(["--gtid-mode=ON", "--enforce-gtid-consistency=ON"].map(str::to_owned));
-        }
+        // Said in any case: the default differs between versions (9.7: on).
+        arguments.push(format!("--gtid-mode={}", on_off(self.gtid)));
+        arguments.push(format!("--enforce-gtid-consistency={}", on_off(self.gtid)));
         if !self.tls {
             arguments.push("--tls-version=".to_owned());
         }

@@ -37,6 +37,7 @@ const LAUNCH: &str = r#"echo $$ >"$0" && exec "$@""#;
 pub struct Server {
     flavor: Flavor,
     gtid: bool,
+    tls: bool,
     port: PortLease,
     dir: PathBuf,
     arguments: Vec<String>,
@@ -79,7 +80,17 @@ impl Server {
             };
             template::copy_to(flavor, &program, &dir.join("data"))?;
             let arguments = options.arguments(flavor, port.port);
-            Ok(Server { flavor, gtid: options.gtid, port, dir, arguments, program, child: Mutex::new(None), watchdog })
+            Ok(Server {
+                flavor,
+                gtid: options.gtid,
+                tls: options.tls,
+                port,
+                dir,
+                arguments,
+                program,
+                child: Mutex::new(None),
+                watchdog,
+            })
         };
         tokio::task::spawn_blocking(prepare).await.context("preparing a server panicked")?
     }
@@ -91,6 +102,10 @@ impl Server {
     /// As `mysqld --version` says, e.g. `9.7.4-2`.
     pub fn version(&self) -> &str {
         &self.program.version
+    }
+
+    pub(crate) fn offers_tls(&self) -> bool {
+        self.tls
     }
 
     pub(crate) fn uses_gtid(&self) -> bool {
