@@ -54,12 +54,19 @@ impl Backend for ClaimedWork {
         Poll::Ready(Ok(()))
     }
 
-    fn poll_next(&mut self, cx: &mut Context<'_>, _: &WorkerContext) -> Poll<Option<Result<Task<Work>, Infallible>>> {
+    fn poll_next(
+        &mut self,
+        cx: &mut Context<'_>,
+        worker: &WorkerContext,
+    ) -> Poll<Option<Result<Task<Work>, Infallible>>> {
         self.work.poll_recv(cx).map(|work| {
-            work.map(|work| {
-                let id = TaskId::from_string(work.name.clone());
-                Ok(TaskBuilder::new(work).task_id(id).build())
-            })
+            let Some(work) = work else {
+                // The end of its backend alone does not end an apalis worker: it would wait for somebody to stop it.
+                worker.stop().ok();
+                return None;
+            };
+            let id = TaskId::from_string(work.name.clone());
+            Some(Ok(TaskBuilder::new(work).task_id(id).build()))
         })
     }
 

@@ -98,8 +98,8 @@ pub(crate) async fn peek(conn: &mut MySqlConnection, worker: &str) -> sqlx::Resu
     for row in &rows {
         // A lane of a newer release's queue is left to newer workers.
         if let Some(lane) = Lane::parse(&text(row, "lane")?) {
-            let hinted: i64 = row.try_get_unchecked("hinted")?;
-            let open: i64 = row.try_get_unchecked("open_to_all")?;
+            let hinted: i64 = row.try_get("hinted")?;
+            let open: i64 = row.try_get("open_to_all")?;
             seen.push(Seen { lane, hinted: hinted != 0, open: open != 0 });
         }
     }

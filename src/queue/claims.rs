@@ -11,7 +11,7 @@ use crate::Queue;
 use crate::apalis_backend::Work;
 use crate::claim::{Claimed, MAX_CLAIM, Seen, Want, claim, peek};
 use crate::engine::{Engine, execute};
-use crate::error::chain;
+use crate::error::{chain, is_conflict};
 use crate::finish::{Finish, Verdict};
 use crate::link::Link;
 
@@ -97,10 +97,11 @@ async fn look<C: Send + Sync + 'static>(
             metrics::histogram!("queue_claim_batch").record(jobs.len() as f64);
             Ok(jobs)
         }
-        // A deadlock victim has certainly not committed; look again at the next turn.
-        Err(sqlx::Error::Database(error)) => {
-            tracing::debug!(%error, "the server refused a claim");
-            Err(sqlx::Error::Database(error))
+        Err(error) if is_conflict(&error) => {
+            // Certainly not committed. With an enqueuer of the same keys; look again at the next turn.
+            tracing::debug!(%error, "a claim met a conflict");
+            engine.wake.notify_one();
+            Ok(Vec::new())
         }
         Err(error) => {
             doubtful.push(claim_token);

@@ -28,8 +28,11 @@ const IDS_PER_BLOCK: u64 = 1000;
 const MAX_KEY_CHARS: usize = 255;
 /// Order within a lane unless the caller says otherwise; lower runs first.
 const DEFAULT_PRIORITY: u16 = 100;
-/// Tries of [`submit`] when the backend reports a conflict: each conflict means another enqueuer has succeeded.
-const SUBMIT_TRIES: u32 = 10;
+/// Tries of [`submit`] when the backend reports a conflict. Each conflict means that somebody else has succeeded, so many are
+/// only needed by many enqueuers of the same keys at one moment.
+const SUBMIT_TRIES: u32 = 50;
+/// Longest random pause per try already made, so that those in conflict do not meet again.
+const SUBMIT_PAUSE_MS: u64 = 2;
 
 /// A job about to be enqueued.
 #[derive(Debug, Clone)]
@@ -190,6 +193,8 @@ pub async fn submit(pool: &MySqlPool, jobs: &[NewJob]) -> Result<Vec<Enqueued>, 
         match result {
             Err(error) if error.is_conflict() && tries < SUBMIT_TRIES => {
                 tracing::debug!(tries, "submitting jobs met a conflict, trying again");
+                let pause = rand::random_range(0..=SUBMIT_PAUSE_MS * u64::from(tries));
+                tokio::time::sleep(Duration::from_millis(pause)).await;
             }
             other => return other,
         }
@@ -280,7 +285,7 @@ async fn look_up(conn: &mut MySqlConnection, keys: &BTreeMap<&str, usize>) -> sq
     query.push(")");
     let mut found = [Vec::new(), Vec::new()];
     for row in query.build().fetch_all(conn).await? {
-        let scheduled: i64 = row.try_get_unchecked("scheduled")?;
+        let scheduled: i64 = row.try_get("scheduled")?;
         found[usize::from(scheduled == 1)].push((text(&row, "unique_key")?, row.try_get("id")?));
     }
     Ok(found)

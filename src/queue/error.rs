@@ -36,9 +36,7 @@ impl Error {
     /// A deadlock or lock wait timeout: the transaction is gone and may be tried again at once.
     pub fn is_conflict(&self) -> bool {
         match self {
-            Error::Backend { cause: sqlx::Error::Database(cause), .. } => cause
-                .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
-                .is_some_and(|error| matches!(error.number(), ER_LOCK_DEADLOCK | ER_LOCK_WAIT_TIMEOUT | ER_CHECKREAD)),
+            Error::Backend { cause, .. } => is_conflict(cause),
             _ => false,
         }
     }
@@ -47,6 +45,14 @@ impl Error {
     pub fn chain(&self) -> String {
         chain(self)
     }
+}
+
+/// See [`Error::is_conflict`].
+pub(crate) fn is_conflict(error: &sqlx::Error) -> bool {
+    let sqlx::Error::Database(error) = error else { return false };
+    error
+        .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()
+        .is_some_and(|error| matches!(error.number(), ER_LOCK_DEADLOCK | ER_LOCK_WAIT_TIMEOUT | ER_CHECKREAD))
 }
 
 const ER_LOCK_DEADLOCK: u16 = 1213;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::chain;
+use crate::error::{chain, is_conflict};
 use crate::finish::{Finish, write};
 use crate::link::Link;
 
@@ -22,6 +22,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Tries of a batch before its members are written one by one, should one of them be what the server refuses.
 const TRIES_TOGETHER: u32 = 3;
+/// Conflicts with other transactions that are answered by trying again at once.
+const MAX_CONFLICTS: u32 = 20;
 /// Tries of a single result that the server answers with an error (not an outage) before it is dropped; the claim then runs out
 /// and the job is rescued. Minutes, because a read-only backend in the middle of its own fail-over answers with errors too.
 const MAX_TRIES: u32 = 200;
@@ -61,7 +63,7 @@ async fn write_all(
     stop: &CancellationToken,
     give_up_at: &mut Option<Instant>,
 ) -> usize {
-    let (mut tries, mut pause) = (0, FIRST_PAUSE);
+    let (mut tries, mut conflicts, mut pause) = (0, 0, FIRST_PAUSE);
     loop {
         let together = if tries < TRIES_TOGETHER { batch.len() } else { 1 };
         match link.run(WRITE_LIMIT, async |conn| write(conn, &batch[..together]).await).await {
@@ -77,6 +79,10 @@ async fn write_all(
                 if batch.is_empty() {
                     return 0;
                 }
+                continue;
+            }
+            Err(error) if is_conflict(&error) && conflicts < MAX_CONFLICTS => {
+                conflicts += 1;
                 continue;
             }
             Err(error) => {

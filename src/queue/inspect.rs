@@ -220,7 +220,7 @@ pub async fn depth(conn: &mut MySqlConnection) -> Result<Vec<Depth>, Error> {
     .await
     .map_err(Error::backend("count jobs per lane"))?;
     let count = |row: &MySqlRow, column: &str| -> sqlx::Result<u64> {
-        row.try_get_unchecked::<i64, _>(column).map(|count| u64::try_from(count).unwrap_or(0))
+        row.try_get::<i64, _>(column).map(|count| u64::try_from(count).unwrap_or(0))
     };
     rows.iter()
         .map(|row| {
@@ -254,8 +254,8 @@ fn select<'a>(state: State) -> QueryBuilder<'a, MySql> {
 }
 
 fn view(row: &MySqlRow, state: State) -> sqlx::Result<JobView> {
-    let seconds = |column: &str| row.try_get_unchecked::<i64, _>(column).map(|micros| micros as f64 / 1e6);
-    let cancel_requested: i64 = row.try_get_unchecked("cancel_requested")?;
+    let seconds = |column: &str| row.try_get::<i64, _>(column).map(|micros| micros as f64 / 1e6);
+    let cancel_requested: i64 = row.try_get("cancel_requested")?;
     Ok(JobView {
         id: row.try_get("id")?,
         kind: text(row, "kind")?,

@@ -64,6 +64,8 @@ impl Backoff {
             .with_min_delay(self.first)
             .with_max_delay(self.longest)
             .without_max_times()
+            // Without `std`, backon starts every sequence of jitter at the same place.
+            .with_jitter_seed(rand::random())
             .with_jitter()
             .build()
             // Far beyond any cap: 2^32 times the first delay.

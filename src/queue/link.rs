@@ -8,6 +8,7 @@ use std::time::Duration;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{ConnectOptions, MySqlPool};
 
+use crate::error::is_conflict;
 use crate::sql::session_setup;
 
 pub(crate) struct Link {
@@ -21,8 +22,8 @@ impl Link {
         Self { pool, conn: None }
     }
 
-    /// Runs `work` on the connection within `limit`, connecting first if needed. After an error the connection is dropped: it
-    /// may be broken, or inside a transaction.
+    /// Runs `work` on the connection within `limit`, connecting first if needed. After an error other than a conflict the
+    /// connection is dropped: it may be broken.
     pub(crate) async fn run<T>(
         &mut self,
         limit: Duration,
@@ -37,13 +38,16 @@ impl Link {
                     conn
                 }
             };
-            let result = work(&mut conn).await?;
+            let result = work(&mut conn).await;
             Ok((conn, result))
         };
         match tokio::time::timeout(limit, attempt).await {
             Ok(Ok((conn, result))) => {
-                self.conn = Some(conn);
-                Ok(result)
+                // A conflict has ended the transaction and nothing else.
+                if result.as_ref().err().is_none_or(is_conflict) {
+                    self.conn = Some(conn);
+                }
+                result
             }
             Ok(Err(error)) => Err(error),
             Err(_) => Err(sqlx::Error::Io(std::io::Error::new(

@@ -7,6 +7,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection, MySql, QueryBuilder, Row};
 
 use crate::Error;
+use crate::error::is_conflict;
 use crate::moves::{Counts, Moved, Source, delete, make_ready, park};
 use crate::sql::{bind_ids, micros};
 use crate::worker::DEAD_AFTER;
@@ -34,7 +35,7 @@ pub struct Rescued {
 pub async fn rescue(conn: &mut MySqlConnection) -> Result<Rescued, Error> {
     let mut total = Rescued::default();
     for _ in 0..MAX_ROUNDS {
-        let round = rescue_round(conn).await.map_err(Error::backend("rescue the jobs of silent workers"))?;
+        let round = retrying(conn, rescue_round).await.map_err(Error::backend("rescue the jobs of silent workers"))?;
         let Some(round) = round else { break };
         total.released += round.released;
         total.merged += round.merged;
@@ -83,6 +84,22 @@ async fn rescue_round(conn: &mut MySqlConnection) -> sqlx::Result<Option<Rescued
     Ok(progress.then_some(Rescued { released: moved, merged, failed: failures.len() as u64 }))
 }
 
+/// Tries of one transaction that the server ends because of a conflict with claims and enqueuers.
+const MAX_TRIES: u32 = 10;
+
+async fn retrying<T>(
+    conn: &mut MySqlConnection,
+    round: impl AsyncFn(&mut MySqlConnection) -> sqlx::Result<T>,
+) -> sqlx::Result<T> {
+    let mut tries = 1;
+    loop {
+        match round(conn).await {
+            Err(error) if is_conflict(&error) && tries < MAX_TRIES => tries += 1,
+            other => return other,
+        }
+    }
+}
+
 /// What [`promote_due`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Promoted {
@@ -98,7 +115,7 @@ pub struct Promoted {
 pub async fn promote_due(conn: &mut MySqlConnection) -> Result<Promoted, Error> {
     let mut total = Promoted::default();
     for _ in 0..MAX_ROUNDS {
-        let round = promote_round(conn).await.map_err(Error::backend("promote due jobs"))?;
+        let round = retrying(conn, promote_round).await.map_err(Error::backend("promote due jobs"))?;
         let Some(round) = round else { break };
         total.promoted += round.promoted;
         total.merged += round.merged;
@@ -114,7 +131,7 @@ async fn promote_round(conn: &mut MySqlConnection) -> sqlx::Result<Option<Promot
     )
     .fetch_one(&mut *conn)
     .await?;
-    let (scheduled, hinted): (i64, i64) = (due.try_get_unchecked("scheduled")?, due.try_get_unchecked("hinted")?);
+    let (scheduled, hinted): (i64, i64) = (due.try_get("scheduled")?, due.try_get("hinted")?);
     let mut round = Promoted::default();
     if scheduled != 0 {
         let mut tx = conn.begin().await?;

@@ -29,8 +29,8 @@ pub struct LiveWorker {
     pub name: String,
     /// Stored names (see [`crate::datacenter_name`]); empty: all.
     pub datacenters: Vec<String>,
-    pub concurrency: u32,
-    pub running: u32,
+    pub concurrency: u64,
+    pub running: u64,
     /// Silence when this was read.
     pub silent_for: Duration,
 }
@@ -93,14 +93,17 @@ pub(crate) async fn leave(conn: &mut MySqlConnection, token: &str) -> sqlx::Resu
 
 type Read = (Vec<LiveWorker>, Vec<(u64, u64)>, Option<i64>);
 
-/// Live workers, cancel requests for `me`, and the database's clock, in one statement.
+/// Live workers, cancel requests for `me`, and the database's clock, in one statement. The casts give both halves of the union
+/// the same types: MariaDB makes decimals of anything else.
 async fn read(conn: &mut MySqlConnection, me: &str) -> sqlx::Result<Read> {
     let rows = sqlx::query(
         "SELECT token, name, lanes, concurrency, running, TIMESTAMPDIFF(MICROSECOND, heartbeat_at, NOW(6)) AS silent, \
-                NULL AS job, NULL AS claim_token, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', NOW(6)) AS now_micros \
+                CAST(NULL AS UNSIGNED) AS job, CAST(NULL AS UNSIGNED) AS claim_token, \
+                TIMESTAMPDIFF(MICROSECOND, '1970-01-01', NOW(6)) AS now_micros \
            FROM queue_worker WHERE heartbeat_at >= NOW(6) - INTERVAL ? MICROSECOND \
          UNION ALL \
-         SELECT NULL, NULL, NULL, NULL, NULL, NULL, id, claim_token, NULL \
+         SELECT NULL, NULL, NULL, CAST(NULL AS UNSIGNED), CAST(NULL AS UNSIGNED), CAST(NULL AS SIGNED), id, claim_token, \
+                CAST(NULL AS SIGNED) \
            FROM job_claimed WHERE worker = ? AND cancel_requested = 1",
     )
     .bind(micros(DEAD_AFTER))
@@ -109,19 +112,19 @@ async fn read(conn: &mut MySqlConnection, me: &str) -> sqlx::Result<Read> {
     .await?;
     let (mut live, mut cancel, mut now) = (vec![], vec![], None);
     for row in &rows {
-        if let Some(job) = row.try_get_unchecked::<Option<u64>, _>("job")? {
-            cancel.push((job, row.try_get_unchecked("claim_token")?));
+        if let Some(job) = row.try_get::<Option<u64>, _>("job")? {
+            cancel.push((job, row.try_get("claim_token")?));
             continue;
         }
-        now = row.try_get_unchecked("now_micros")?;
-        let silent: i64 = row.try_get_unchecked("silent")?;
+        now = row.try_get("now_micros")?;
+        let silent: i64 = row.try_get("silent")?;
         live.push(LiveWorker {
             token: text(row, "token")?,
             name: text(row, "name")?,
             // A row of a future release we cannot read counts as a worker without datacenters.
             datacenters: serde_json::from_str(&text(row, "lanes")?).unwrap_or_default(),
-            concurrency: row.try_get_unchecked("concurrency")?,
-            running: row.try_get_unchecked("running")?,
+            concurrency: row.try_get("concurrency")?,
+            running: row.try_get("running")?,
             silent_for: Duration::from_micros(u64::try_from(silent).unwrap_or(0)),
         });
     }
