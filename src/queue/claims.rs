@@ -89,12 +89,13 @@ async fn look<C: Send + Sync + 'static>(
     if wants.is_empty() {
         return Ok(Vec::new());
     }
-    let claim_token: u64 = rand::random();
+    let (claim_token, began) = (rand::random(), Instant::now());
     let claimed = link.run(CLAIM_LIMIT, async |conn| claim(conn, me, claim_token, &wants).await).await;
     match claimed {
         Ok(jobs) => {
             let jobs = engine.admit(jobs);
             metrics::histogram!("queue_claim_batch").record(jobs.len() as f64);
+            metrics::histogram!("queue_claim_seconds").record(began.elapsed().as_secs_f64());
             Ok(jobs)
         }
         Err(error) if is_conflict(&error) => {

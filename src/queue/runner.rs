@@ -172,9 +172,8 @@ async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc
     loop {
         let asked_at = Instant::now();
         let running = u32::try_from(engine.slots.in_use()).unwrap_or(u32::MAX);
-        let limit = BEAT_LIMIT;
-        let beaten = link.run(limit, async |conn| beat(conn, &engine.me, running, &clock).await).await;
-        let pause = match beaten {
+        let beating = link.run(BEAT_LIMIT, async |conn| beat(conn, &engine.me, running, &clock).await);
+        let pause = match watching(&engine, trusted_until, beating).await {
             Ok(beat) => {
                 if failures > 0 {
                     tracing::info!(failures, "heartbeat renewed");
@@ -199,13 +198,25 @@ async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc
                 BEAT_RETRY
             }
         };
-        let next = Instant::now() + pause;
-        if Instant::now() >= trusted_until && engine.is_trusted() {
-            engine.distrust();
-        }
         tokio::select! {
             () = stop.cancelled() => return,
-            () = tokio::time::sleep_until(next.into()) => {}
+            () = watching(&engine, trusted_until, tokio::time::sleep(pause)) => {}
         }
     }
+}
+
+/// Awaits something, and withdraws trust the moment it runs out meanwhile. Looks at the trust first: a process that was frozen
+/// finds both over, and must stop its jobs before it counts as alive again.
+async fn watching<C: Send + Sync + 'static, T>(
+    engine: &Engine<C>,
+    trusted_until: Instant,
+    future: impl Future<Output = T>,
+) -> T {
+    tokio::pin!(future);
+    tokio::select! {
+        biased;
+        () = tokio::time::sleep_until(trusted_until.into()), if engine.is_trusted() => engine.distrust(),
+        result = &mut future => return result,
+    }
+    future.await
 }
