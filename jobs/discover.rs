@@ -70,7 +70,11 @@ impl Job for Discover {
             Answer::Failed(failure) => {
                 // A known server's failure is a fact about it; of an unknown one nothing is stored.
                 probing::record(&ctx, &config, vec![observation]).await?;
-                Err(JobError::give_up(format!("cannot discover {resolved}: {} ({})", failure.message, failure.kind.name())))
+                Err(JobError::give_up(format!(
+                    "cannot discover {resolved}: {} ({})",
+                    failure.message,
+                    failure.kind.name()
+                )))
             }
         }
     }

@@ -22,12 +22,8 @@ impl Job for ProbeDead {
     type Context = Context;
     const KIND: &'static str = "probe_dead";
     // The next due time is the retry.
-    const LIMITS: Limits = Limits {
-        queue: Queue::DeadProbes,
-        timeout: Duration::from_secs(20),
-        attempts: 1,
-        backoff: Backoff::DEFAULT,
-    };
+    const LIMITS: Limits =
+        Limits { queue: Queue::DeadProbes, timeout: Duration::from_secs(20), attempts: 1, backoff: Backoff::DEFAULT };
 
     async fn run(self, ctx: Arc<Context>, attempt: Attempt) -> Result<serde_json::Value, JobError> {
         let summary = probing::probe(&ctx, &self.targets, Failures::RecordTogether, &attempt).await?;

@@ -49,12 +49,8 @@ impl Job for ProbeShard {
     const KIND: &'static str = "probe_shard";
     // The next slot is the retry. Ten seconds: every probe ends within two deadlines of about a second, and they run
     // side by side; what hangs longer is a bug that must not hold a slot for ever.
-    const LIMITS: Limits = Limits {
-        queue: Queue::Probes,
-        timeout: Duration::from_secs(10),
-        attempts: 1,
-        backoff: Backoff::DEFAULT,
-    };
+    const LIMITS: Limits =
+        Limits { queue: Queue::Probes, timeout: Duration::from_secs(10), attempts: 1, backoff: Backoff::DEFAULT };
 
     fn unique_key(&self) -> Option<String> {
         Some(format!("probe:{}:{}", self.lane, self.shard))

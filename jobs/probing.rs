@@ -129,9 +129,10 @@ fn neighbours(config: &Configuration, facts: &ServerFacts) -> Vec<InstanceKey> {
     let members = facts.group.iter().flat_map(|group| group.members.iter());
     let below = facts.replicas.iter().chain(members);
     let below = below.filter(|key| !patterns.discovery_ignore_replicas.matches(&key.hostname, key.port));
-    let above = facts.source().into_iter().filter(|key| {
-        key.is_valid() && !patterns.discovery_ignore_masters.matches(&key.hostname, key.port)
-    });
+    let above = facts
+        .source()
+        .into_iter()
+        .filter(|key| key.is_valid() && !patterns.discovery_ignore_masters.matches(&key.hostname, key.port));
     below.chain(above).filter(|key| !ignored(key)).cloned().collect()
 }
 

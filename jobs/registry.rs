@@ -2,9 +2,7 @@
 
 use queue::Registry;
 
-use crate::{
-    Context, Discover, Expire, ForgetUnseen, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit, TrimJobs,
-};
+use crate::{Context, Discover, Expire, ForgetUnseen, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit, TrimJobs};
 
 /// Every kind a worker of this program can run.
 pub fn registry() -> Registry<Context> {

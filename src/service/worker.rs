@@ -7,7 +7,8 @@ use std::time::Duration;
 use config::{MySQLHostnameResolveMethod, Settings};
 use jobs::{Configuration, Context, Names, Rules};
 use mysql::{
-    ConnectSettings, DetectionQueries, Filters, HostnameMethod, ProbeSettings, Prober, Secret, TlsMode, TlsSettings,
+    ConnectSettings, DetectionQueries, Filters, HostnameMethod, KeyFilters, ProbeSettings, Prober, Secret, TlsMode,
+    TlsSettings, UserFilters,
 };
 use queue::{Concurrency, Runner, WorkerConfig};
 use tokio_util::sync::CancellationToken;
@@ -16,6 +17,8 @@ use crate::Handles;
 
 /// File descriptors kept for everything but warm connections: backend pool, listeners, logs, libraries.
 const RESERVED_DESCRIPTORS: u64 = 256;
+/// A slot may be this late before its connections count as unused.
+const IDLE_SLACK: Duration = Duration::from_secs(3);
 /// How often a worker looks whether the settings were reloaded.
 const FOLLOW_SETTINGS_EVERY: Duration = Duration::from_secs(2);
 
@@ -80,6 +83,9 @@ async fn follow_settings(ctx: Arc<Context>, budget: usize, shutdown: Cancellatio
             ctx.prober.update_settings(probe_settings(&now, budget));
             seen = now;
         }
+        // A shard that went to another worker leaves its connections here: close what no slot came for.
+        let interval = Duration::from_secs(now.settings.discovery.instance_poll_seconds);
+        ctx.prober.close_idle(interval * 2 + IDLE_SLACK).await;
         let stats = ctx.prober.stats();
         metrics::counter!("orchestrator_probe_round_trips_total").increment(stats.round_trips - last.round_trips);
         metrics::counter!("orchestrator_probe_connections_opened_total")
@@ -168,10 +174,12 @@ fn tls(settings: &Settings) -> TlsSettings {
 
 fn filters(config: &Configuration) -> Filters {
     let discovery = &config.settings.discovery;
+    // The loader refuses what cannot be compiled.
     Filters {
-        hosts: mysql::KeyFilters::new(&discovery.discovery_ignore_hostname_filters),
-        replicas: mysql::KeyFilters::new(&discovery.discovery_ignore_replica_hostname_filters),
-        sources: mysql::KeyFilters::new(&discovery.discovery_ignore_master_hostname_filters),
-        replication_users: mysql::UserFilters::new(&discovery.discovery_ignore_replication_username_filters),
+        hosts: KeyFilters::compile(&discovery.discovery_ignore_hostname_filters).unwrap_or_default(),
+        replicas: KeyFilters::compile(&discovery.discovery_ignore_replica_hostname_filters).unwrap_or_default(),
+        sources: KeyFilters::compile(&discovery.discovery_ignore_master_hostname_filters).unwrap_or_default(),
+        replication_users: UserFilters::compile(&discovery.discovery_ignore_replication_username_filters)
+            .unwrap_or_default(),
     }
 }

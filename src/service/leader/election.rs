@@ -80,12 +80,7 @@ struct Held {
 }
 
 /// Announces the term and renews it until it is lost or the process stops.
-async fn lead(
-    handles: &Handles,
-    announce: &watch::Sender<Option<Term>>,
-    held: Held,
-    shutdown: &CancellationToken,
-) {
+async fn lead(handles: &Handles, announce: &watch::Sender<Option<Term>>, held: Held, shutdown: &CancellationToken) {
     let Held { anchor, asked_at, number, terms } = held;
     let mut window = terms.window(asked_at);
     let (trust, trusted) = watch::channel(window);
@@ -104,7 +99,10 @@ async fn lead(
         }
         let asked_at = anchor.elapsed();
         if !window.may_act(asked_at) {
-            tracing::warn!(lease.term = number, "trust in the lease is over: renewals failed or the process was stopped");
+            tracing::warn!(
+                lease.term = number,
+                "trust in the lease is over: renewals failed or the process was stopped"
+            );
             return;
         }
         match bounded(renew(handles, number, terms.ttl())).await {

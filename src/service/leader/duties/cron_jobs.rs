@@ -49,7 +49,8 @@ impl Duty for CronJobs {
         for one in recurring.iter() {
             let Some(tick) = newest_tick(&one.schedule, now) else { continue };
             let last = done.get(one.name).copied();
-            if last.is_some_and(|last| last >= tick) || (policy == MissedTickPolicy::Skip && now - tick > micros(GRACE)) {
+            if last.is_some_and(|last| last >= tick) || (policy == MissedTickPolicy::Skip && now - tick > micros(GRACE))
+            {
                 continue;
             }
             let mut transaction = leading.fenced().await?;

@@ -36,9 +36,8 @@ impl Duty for Seeds {
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
         let mut wanted = unknown_sources(&*leading.inventory.lock().await);
         self.asked.retain(|key, _| wanted.iter().any(|(source, _)| source == key));
-        wanted.retain(|(source, _)| {
-            self.asked.get(source).is_none_or(|(asked_at, pause)| asked_at.elapsed() >= *pause)
-        });
+        wanted
+            .retain(|(source, _)| self.asked.get(source).is_none_or(|(asked_at, pause)| asked_at.elapsed() >= *pause));
         if !self.seeded {
             wanted.extend(configured(leading));
         }
@@ -46,7 +45,9 @@ impl Duty for Seeds {
             let term = leading.term.number;
             let jobs: Result<Vec<NewJob>, queue::Error> = wanted
                 .iter()
-                .map(|(key, lane)| Ok(NewJob::of(&Discover::new(key))?.datacenter(lane).term(term).submitted_by("leader")))
+                .map(|(key, lane)| {
+                    Ok(NewJob::of(&Discover::new(key))?.datacenter(lane).term(term).submitted_by("leader"))
+                })
                 .collect();
             let mut transaction = leading.fenced().await?;
             queue::enqueue(&mut transaction, &jobs?).await?;
