@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use domain::instance::{FailureKind, ProbeFailure};
 use futures::TryStreamExt;
+use futures::future::BoxFuture;
 use sqlx::Either;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use tokio::time::timeout;
@@ -242,21 +243,24 @@ fn trimmed(sql: &str) -> &str {
     sql.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace())
 }
 
-/// Reads all results. What has come is in `sets` even when this is cut short.
-async fn receive(
-    connection: &mut MySqlConnection,
-    sql: &str,
-    sets: &mut Vec<Vec<MySqlRow>>,
-) -> Result<(), sqlx::Error> {
-    let mut stream = sqlx::raw_sql(sql).fetch_many(connection);
-    let mut rows = Vec::new();
-    while let Some(item) = stream.try_next().await? {
-        match item {
-            Either::Right(row) => rows.push(row),
-            Either::Left(_) => sets.push(std::mem::take(&mut rows)),
+/// Reads all results. What has come is in `sets` even when this is cut short. Boxed: the compiler cannot see that the
+/// driver's stream may move between threads when its lifetime is not named.
+pub(crate) fn receive<'a>(
+    connection: &'a mut MySqlConnection,
+    sql: &'a str,
+    sets: &'a mut Vec<Vec<MySqlRow>>,
+) -> BoxFuture<'a, Result<(), sqlx::Error>> {
+    Box::pin(async move {
+        let mut stream = sqlx::raw_sql(sql).fetch_many(connection);
+        let mut rows = Vec::new();
+        while let Some(item) = stream.try_next().await? {
+            match item {
+                Either::Right(row) => rows.push(row),
+                Either::Left(_) => sets.push(std::mem::take(&mut rows)),
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    })
 }
 
 #[cfg(test)]

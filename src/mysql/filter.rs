@@ -30,6 +30,14 @@ enum KeyFilter {
 pub struct UserFilters(Vec<Regex>);
 
 impl KeyFilters {
+    /// Compiles a list and leaves out what cannot be compiled: for settings that have been checked, and whose problems
+    /// have been reported.
+    pub fn new<S: AsRef<str>>(filters: &[S]) -> Self {
+        Self(
+            filters.iter().filter_map(|filter| Self::compile(&[filter]).ok()).flat_map(|compiled| compiled.0).collect(),
+        )
+    }
+
     /// Compiles a list. Empty entries are dropped: they would match everything.
     pub fn compile<S: AsRef<str>>(filters: &[S]) -> Result<Self, FilterError> {
         let compile = |text: &str| {
@@ -61,6 +69,14 @@ impl KeyFilters {
 }
 
 impl UserFilters {
+    /// Compiles a list and leaves out what cannot be compiled: for settings that have been checked, and whose problems
+    /// have been reported.
+    pub fn new<S: AsRef<str>>(filters: &[S]) -> Self {
+        Self(
+            filters.iter().filter_map(|filter| Self::compile(&[filter]).ok()).flat_map(|compiled| compiled.0).collect(),
+        )
+    }
+
     /// Compiles a list. Empty entries are dropped: they would match everything.
     pub fn compile<S: AsRef<str>>(filters: &[S]) -> Result<Self, FilterError> {
         filters
@@ -104,6 +120,8 @@ mod tests {
     fn a_bad_expression_is_an_error() {
         assert!(KeyFilters::compile(&["("]).is_err());
         assert!(UserFilters::compile(&["["]).is_err());
+        let rest = KeyFilters::new(&["(", "db"]);
+        assert_eq!(rest.find(&InstanceKey::new("db1", 1)), Some("db"), "a bad one does not take the others with it");
         let users = UserFilters::compile(&["^repl_test"]).expect("compiles");
         assert_eq!(users.find("repl_test_1"), Some("^repl_test"));
         assert_eq!(users.find("repl"), None);

@@ -355,9 +355,10 @@ impl Talk<'_> {
     async fn refuse_maxscale(&mut self) -> Result<(), ProbeFailure> {
         let limit = self.current.settings.connect.read_timeout;
         self.round_trips += 1;
-        let asking = sqlx::raw_sql(dialect::MAXSCALE_CHECK).fetch_all(&mut *self.connection);
-        match timeout(limit, asking).await {
-            Ok(Ok(rows)) if !rows.is_empty() => {
+        let mut sets = Vec::new();
+        let asked = timeout(limit, batch::receive(self.connection, dialect::MAXSCALE_CHECK, &mut sets)).await;
+        match asked {
+            Ok(Ok(())) if sets.iter().any(|rows| !rows.is_empty()) => {
                 Err(failure(FailureKind::UnsupportedVersion, "this is MaxScale: binlog servers are not supported yet"))
             }
             Ok(Err(error)) if !matches!(error, sqlx::Error::Database(_)) => Err(failure::classify(&error, Stage::Read)),
@@ -370,4 +371,17 @@ impl Talk<'_> {
 fn live<'r>(learned: &Learned, answers: &'r Answers) -> Result<Live<'r, MySqlRow>, ProbeFailure> {
     let row = answers.first(Ask::Live).ok_or_else(|| failure(FailureKind::Protocol, "no row of variables"))?;
     Ok(Live::new(learned.variables.live, row))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_probe_may_run_in_any_task() {
+        fn is_send<T: Send>(_: T) {}
+        let prober = Prober::new(ProbeSettings::default(), Arc::new(|| 0));
+        is_send(prober.probe(&InstanceKey::default()));
+        is_send(prober.close_idle(Duration::ZERO));
+    }
 }

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 /// What to ask the name service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HostnameResolveMethod {
+pub enum Method {
     /// Nothing, and remembered names do not count either.
     None,
     /// Nothing.
@@ -22,7 +22,7 @@ pub enum HostnameResolveMethod {
     Ip,
 }
 
-impl HostnameResolveMethod {
+impl Method {
     /// From the setting's text; what is not known counts as `default`.
     pub fn from_setting(text: &str) -> Self {
         match text.to_ascii_lowercase().as_str() {
@@ -61,28 +61,21 @@ pub enum ResolveError {
     },
 }
 
+/// How long one question may take.
+const LIMIT: Duration = Duration::from_secs(2);
+
 /// Asks the name service.
 #[derive(Debug, Clone)]
 pub struct Resolver {
-    method: HostnameResolveMethod,
+    method: Method,
     reject: Option<Regex>,
     limit: Duration,
-    dns: Option<TokioResolver>,
 }
 
 impl Resolver {
     /// `reject` is `RejectHostnameResolvePattern`: an answer that matches is not used.
-    pub fn new(method: HostnameResolveMethod, reject: Option<Regex>, limit: Duration) -> Result<Self, ResolveError> {
-        let system =
-            || -> Result<TokioResolver, hickory_resolver::net::NetError> { TokioResolver::builder_tokio()?.build() };
-        let dns = match method {
-            HostnameResolveMethod::Cname => Some(system().map_err(|error| ResolveError::Unknown {
-                hostname: "any name".to_owned(),
-                cause: format!("the system's resolver settings cannot be read: {error}"),
-            })?),
-            HostnameResolveMethod::None | HostnameResolveMethod::Default | HostnameResolveMethod::Ip => None,
-        };
-        Ok(Self { method, reject, limit, dns })
+    pub fn new(method: Method, reject: Option<Regex>) -> Self {
+        Self { method, reject, limit: LIMIT }
     }
 
     /// What the name stands for. A detached name (`//host`) stands for itself.
@@ -104,16 +97,20 @@ impl Resolver {
 
     async fn ask(&self, hostname: &str) -> Result<String, ResolveError> {
         let unknown = |cause: String| ResolveError::Unknown { hostname: hostname.to_owned(), cause };
-        match (self.method, &self.dns) {
-            (HostnameResolveMethod::Ip, _) => {
+        match self.method {
+            Method::None | Method::Default => Ok(hostname.to_owned()),
+            Method::Ip => {
                 let addresses =
                     tokio::net::lookup_host((hostname, 0)).await.map_err(|error| unknown(error.to_string()))?;
                 let addresses: Vec<IpAddr> = addresses.map(|address| address.ip()).collect();
                 let chosen = addresses.iter().find(|address| address.is_ipv4()).or_else(|| addresses.first());
                 chosen.map(ToString::to_string).ok_or_else(|| unknown("no address".to_owned()))
             }
-            (HostnameResolveMethod::Cname, Some(dns)) => canonical_name(dns, hostname).await.map_err(unknown),
-            _ => Ok(hostname.to_owned()),
+            Method::Cname => {
+                let dns = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+                let dns = dns.map_err(|error| unknown(format!("the system's resolver settings: {error}")))?;
+                canonical_name(&dns, hostname).await.map_err(unknown)
+            }
         }
     }
 }
@@ -134,11 +131,9 @@ async fn canonical_name(dns: &TokioResolver, hostname: &str) -> Result<String, S
 mod tests {
     use super::*;
 
-    const LIMIT: Duration = Duration::from_secs(2);
-
     fn resolver(method: &str, reject: Option<&str>) -> Resolver {
         let reject = reject.map(|text| Regex::new(text).expect("compiles"));
-        Resolver::new(HostnameResolveMethod::from_setting(method), reject, LIMIT).expect("a resolver")
+        Resolver::new(Method::from_setting(method), reject)
     }
 
     #[tokio::test]

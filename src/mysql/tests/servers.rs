@@ -1,0 +1,13 @@
+//! Probes of real servers, compared with what the servers themselves say to independent questions.
+
+#[path = "servers/support.rs"]
+mod support;
+
+#[path = "servers/cost.rs"]
+mod cost;
+#[path = "servers/facts.rs"]
+mod facts;
+#[path = "servers/failures.rs"]
+mod failures;
+#[path = "servers/privileges.rs"]
+mod privileges;
