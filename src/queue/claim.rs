@@ -23,8 +23,8 @@
 //! Failure cases:
 //! - *Worker dies before commit*: the server rolls back, the row is still ready.
 //! - *Worker dies after commit*: its heartbeats stop; [`crate::rescue`] returns the row. A run counts as a rescue, not an attempt.
-//! - *Commit succeeds, its answer is lost*: the row is claimed and nobody works on it. Its worker lives, so the claim ends at
-//!   `deadline_at` and is rescued then.
+//! - *Commit succeeds, its answer is lost*: the row is claimed and nobody works on it. Its worker reads its own claims at each
+//!   heartbeat and gives back what it does not know, two heartbeats in a row. At `deadline_at` the claim ends anyway.
 //! - *Worker is cut off, frozen or slow, and comes back*: its claim token no longer matches; its finish changes nothing. Until
 //!   then two workers may run the job: jobs are safe to run twice, and a cut-off worker cancels its own in time.
 //! - *A job kills each worker that takes it*: parked as failed after [`crate::MAX_RESCUES`] rescues.

@@ -12,7 +12,6 @@ use crate::apalis_backend::Work;
 use crate::claim::{Claimed, MAX_CLAIM, Seen, Want, claim, peek};
 use crate::engine::{Engine, execute};
 use crate::error::{chain, is_conflict};
-use crate::finish::{Finish, Verdict};
 use crate::link::Link;
 
 /// Pause after a claim; doubles up to the configured interval while nothing comes.
@@ -33,12 +32,10 @@ pub(crate) async fn run<C: Send + Sync + 'static>(
 ) {
     let mut link = Link::new(engine.pool.clone());
     let mut pause = SHORTEST_PAUSE;
-    // Claims whose commit was not answered: ours perhaps, and nobody works on them.
-    let mut doubtful: Vec<u64> = Vec::new();
     let mut failures = 0_u32;
     while !stop.is_cancelled() && !work.is_closed() {
         if engine.is_trusted() && engine.slots.any_free() {
-            match look(&engine, &mut link, &mut doubtful).await {
+            match look(&engine, &mut link).await {
                 Ok(jobs) => {
                     failures = 0;
                     pause = if jobs.is_empty() {
@@ -71,19 +68,8 @@ pub(crate) async fn run<C: Send + Sync + 'static>(
 }
 
 /// One look at the queue, and one claim if it is worth it.
-async fn look<C: Send + Sync + 'static>(
-    engine: &Engine<C>,
-    link: &mut Link,
-    doubtful: &mut Vec<u64>,
-) -> sqlx::Result<Vec<Claimed>> {
+async fn look<C: Send + Sync + 'static>(engine: &Engine<C>, link: &mut Link) -> sqlx::Result<Vec<Claimed>> {
     let me = engine.me.token.as_str();
-    if !doubtful.is_empty() {
-        let lost = link.run(CLAIM_LIMIT, async |conn| find_doubtful(conn, me, doubtful).await).await?;
-        doubtful.clear();
-        for (id, claim_token) in lost {
-            engine.finish(Finish { id, claim_token, verdict: Verdict::Release }).await;
-        }
-    }
     let seen = link.run(CLAIM_LIMIT, async |conn| peek(conn, me).await).await?;
     let wants = engine.wants(seen);
     if wants.is_empty() {
@@ -104,24 +90,9 @@ async fn look<C: Send + Sync + 'static>(
             engine.wake.notify_one();
             Ok(Vec::new())
         }
-        Err(error) => {
-            doubtful.push(claim_token);
-            Err(error)
-        }
+        // Perhaps committed, the answer lost: then a heartbeat finds the stray rows.
+        Err(error) => Err(error),
     }
-}
-
-async fn find_doubtful(conn: &mut sqlx::MySqlConnection, me: &str, tokens: &[u64]) -> sqlx::Result<Vec<(u64, u64)>> {
-    let mut found = Vec::new();
-    for token in tokens {
-        let ids: Vec<u64> = sqlx::query_scalar("SELECT id FROM job_claimed WHERE worker = ? AND claim_token = ?")
-            .bind(me)
-            .bind(token)
-            .fetch_all(&mut *conn)
-            .await?;
-        found.extend(ids.into_iter().map(|id| (id, *token)));
-    }
-    Ok(found)
 }
 
 /// What to claim from the lanes seen: ours, in order of urgency, as many as there are free slots. The flag says that slots are

@@ -1,7 +1,7 @@
 //! What the worker's tasks share, and the execution of one job. Knows nothing of apalis.
 
 use std::any::Any;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +18,7 @@ use crate::claim::{Claimed, Seen, Want};
 use crate::claims::choose;
 use crate::finish::{Finish, Verdict};
 use crate::slots::Slots;
-use crate::worker::{Identity, LiveWorker, Serving};
+use crate::worker::{Held, Identity, LiveWorker, Serving};
 use crate::{Attempt, Concurrency, JobError, Queue, Registry};
 
 /// Largest output kept for those who await it; a job with more to say stores it in a table of its own.
@@ -130,8 +130,8 @@ impl<C: Send + Sync + 'static> Engine<C> {
         jobs
     }
 
-    pub(crate) fn cancel(&self, id: u64, claim_token: u64, reason: Reason) {
-        if let Some(running) = self.running().get_mut(&(id, claim_token)) {
+    pub(crate) fn cancel(&self, claim: (u64, u64), reason: Reason) {
+        if let Some(running) = self.running().get_mut(&claim) {
             running.reason.get_or_insert(reason);
             running.cancelled.cancel();
         }
@@ -142,6 +142,23 @@ impl<C: Send + Sync + 'static> Engine<C> {
             running.reason.get_or_insert(reason);
             running.cancelled.cancel();
         }
+    }
+
+    /// Gives back what the database says we hold and nothing here works on, if the heartbeat before found the same: the answer
+    /// to a claim's commit was lost. Returns what to compare the next heartbeat with.
+    ///
+    /// A job that has just ended looks the same, but its result is before the release in the finisher's queue, and wins.
+    pub(crate) fn release_strays(&self, before: &HashSet<(u64, u64)>, claims: &[Held]) -> HashSet<(u64, u64)> {
+        let running = self.running();
+        let strays = claims.iter().map(|held| held.claim).filter(|claim| !running.contains_key(claim));
+        let (old, new): (HashSet<_>, HashSet<_>) = strays.partition(|claim| before.contains(claim));
+        for (id, claim_token) in &old {
+            tracing::warn!(job.id = id, "holding a job nobody works on, giving it back");
+            let release = Finish { id: *id, claim_token: *claim_token, verdict: Verdict::Release };
+            // When there is no room, a later heartbeat tries again.
+            self.finishes.try_send(release).ok();
+        }
+        new
     }
 
     pub(crate) async fn release_running(&self) {

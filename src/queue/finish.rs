@@ -94,6 +94,7 @@ async fn lock_held<'a>(conn: &mut MySqlConnection, batch: &[&'a Finish]) -> sqlx
     let mut held = Vec::with_capacity(batch.len());
     for row in query.build().fetch_all(conn).await? {
         let (id, claim_token): (u64, u64) = (row.try_get("id")?, row.try_get("claim_token")?);
+        // The first word on a claim counts.
         held.extend(batch.iter().find(|finish| finish.id == id && finish.claim_token == claim_token));
     }
     Ok(held)

@@ -8,12 +8,14 @@
 //! A worker that could not renew its heartbeat within [`crate::TRUST_WINDOW`] no longer trusts its claims: it cancels its jobs and
 //! claims nothing until it is heard again. Results of jobs that ended well are kept and offered anyway; the claim token decides.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::MySqlPool;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::apalis_backend;
 use crate::engine::{Engine, Reason};
@@ -94,12 +96,13 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let Self { engine, results, config } = self;
         let (stop_heart, stop_finisher) = (CancellationToken::new(), CancellationToken::new());
         let (work_sender, work) = mpsc::channel(config.concurrency.total().max(1));
-        let heart = tokio::spawn(heartbeats(Arc::clone(&engine), Arc::clone(&config.clock), stop_heart.clone()));
-        let finisher = tokio::spawn(finisher::run(Link::new(engine.pool.clone()), results, stop_finisher.clone()));
+        // Dropping this future ends everything at once, as the death of the process would.
+        let _no_orphans = engine.drop_all.clone().drop_guard();
+        let heart = spawn(heartbeats(Arc::clone(&engine), Arc::clone(&config.clock), stop_heart.clone()));
+        let finisher = spawn(finisher::run(Link::new(engine.pool.clone()), results, stop_finisher.clone()));
         let (name, slots) = (config.name.clone(), config.concurrency.total().max(1));
-        let mut runtime = tokio::spawn(async move { apalis_backend::run(&name, slots, work).await });
-        let claims =
-            tokio::spawn(claims::run(Arc::clone(&engine), work_sender, config.poll_interval, shutdown.clone()));
+        let mut runtime = spawn(async move { apalis_backend::run(&name, slots, work).await });
+        let claims = spawn(claims::run(Arc::clone(&engine), work_sender, config.poll_interval, shutdown.clone()));
 
         // Returns at shutdown, or when the runtime is gone.
         let claims_ended = claims.await;
@@ -132,13 +135,17 @@ impl<C: Send + Sync + 'static> Runner<C> {
     }
 }
 
+fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> AbortOnDropHandle<T> {
+    AbortOnDropHandle::new(tokio::spawn(task))
+}
+
 /// Second half of a drain: lets jobs finish, then cancels them, then drops them and releases their claims.
 async fn drain<C: Send + Sync + 'static, T>(
     engine: &Engine<C>,
-    runtime: &mut tokio::task::JoinHandle<T>,
+    runtime: &mut AbortOnDropHandle<T>,
     deadline: Duration,
 ) {
-    let ended = |limit, runtime: &mut tokio::task::JoinHandle<T>| {
+    let ended = |limit, runtime: &mut AbortOnDropHandle<T>| {
         let began = Instant::now();
         // Polled, because awaiting the handle would take its result away from the caller.
         let abort = runtime.abort_handle();
@@ -169,6 +176,7 @@ async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc
     let mut failures = 0_u32;
     // Trusted from the first heartbeat on.
     let mut trusted_until = Instant::now();
+    let mut strays = HashSet::new();
     loop {
         let asked_at = Instant::now();
         let running = u32::try_from(engine.slots.in_use()).unwrap_or(u32::MAX);
@@ -181,9 +189,10 @@ async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc
                 failures = 0;
                 trusted_until = asked_at + TRUST_WINDOW;
                 engine.heard(&beat.live, asked_at);
-                for (id, claim_token) in beat.cancel {
-                    engine.cancel(id, claim_token, Reason::Operator);
+                for held in beat.claims.iter().filter(|held| held.cancel_requested) {
+                    engine.cancel(held.claim, Reason::Operator);
                 }
+                strays = engine.release_strays(&strays, &beat.claims);
                 HEARTBEAT.saturating_sub(asked_at.elapsed())
             }
             Err(error) => {

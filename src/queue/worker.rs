@@ -54,8 +54,16 @@ pub(crate) struct Identity {
 #[derive(Debug)]
 pub(crate) struct Beat {
     pub(crate) live: Vec<LiveWorker>,
-    /// Jobs of ours that somebody wants cancelled: id and claim token.
-    pub(crate) cancel: Vec<(u64, u64)>,
+    /// What the database says we hold.
+    pub(crate) claims: Vec<Held>,
+}
+
+/// One row of `job_claimed`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Held {
+    /// Id and claim token.
+    pub(crate) claim: (u64, u64),
+    pub(crate) cancel_requested: bool,
 }
 
 /// Says "alive" and looks around: two statements. Registers the worker if it is unknown or was forgotten.
@@ -79,11 +87,11 @@ pub(crate) async fn beat(
     .execute(&mut *conn)
     .await?;
     let asked_at = Instant::now();
-    let (live, cancel, now) = read(conn, &me.token).await?;
+    let (live, claims, now) = read(conn, &me.token).await?;
     if let Some(now) = now {
         clock.observe(asked_at, Instant::now(), now);
     }
-    Ok(Beat { live, cancel })
+    Ok(Beat { live, claims })
 }
 
 /// Says goodbye, so that others take over this worker's lanes at once. Its jobs must be finished or released before.
@@ -91,29 +99,31 @@ pub(crate) async fn leave(conn: &mut MySqlConnection, token: &str) -> sqlx::Resu
     sqlx::query("DELETE FROM queue_worker WHERE token = ?").bind(token).execute(conn).await.map(|_| ())
 }
 
-type Read = (Vec<LiveWorker>, Vec<(u64, u64)>, Option<i64>);
+type Read = (Vec<LiveWorker>, Vec<Held>, Option<i64>);
 
-/// Live workers, cancel requests for `me`, and the database's clock, in one statement. The casts give both halves of the union
+/// Live workers, the claims of `me`, and the database's clock, in one statement. The casts give both halves of the union
 /// the same types: MariaDB makes decimals of anything else.
 async fn read(conn: &mut MySqlConnection, me: &str) -> sqlx::Result<Read> {
     let rows = sqlx::query(
         "SELECT token, name, lanes, concurrency, running, TIMESTAMPDIFF(MICROSECOND, heartbeat_at, NOW(6)) AS silent, \
                 CAST(NULL AS UNSIGNED) AS job, CAST(NULL AS UNSIGNED) AS claim_token, \
+                CAST(NULL AS SIGNED) AS cancel_requested, \
                 TIMESTAMPDIFF(MICROSECOND, '1970-01-01', NOW(6)) AS now_micros \
            FROM queue_worker WHERE heartbeat_at >= NOW(6) - INTERVAL ? MICROSECOND \
          UNION ALL \
          SELECT NULL, NULL, NULL, CAST(NULL AS UNSIGNED), CAST(NULL AS UNSIGNED), CAST(NULL AS SIGNED), id, claim_token, \
-                CAST(NULL AS SIGNED) \
-           FROM job_claimed WHERE worker = ? AND cancel_requested = 1",
+                cancel_requested, CAST(NULL AS SIGNED) \
+           FROM job_claimed WHERE worker = ?",
     )
     .bind(micros(DEAD_AFTER))
     .bind(me)
     .fetch_all(conn)
     .await?;
-    let (mut live, mut cancel, mut now) = (vec![], vec![], None);
+    let (mut live, mut claims, mut now) = (vec![], vec![], None);
     for row in &rows {
         if let Some(job) = row.try_get::<Option<u64>, _>("job")? {
-            cancel.push((job, row.try_get("claim_token")?));
+            let cancel_requested: i64 = row.try_get("cancel_requested")?;
+            claims.push(Held { claim: (job, row.try_get("claim_token")?), cancel_requested: cancel_requested != 0 });
             continue;
         }
         now = row.try_get("now_micros")?;
@@ -129,7 +139,7 @@ async fn read(conn: &mut MySqlConnection, me: &str) -> sqlx::Result<Read> {
         });
     }
     live.sort_by(|a, b| a.token.cmp(&b.token));
-    Ok((live, cancel, now))
+    Ok((live, claims, now))
 }
 
 /// Which lanes to claim from: our own datacenters, and those nobody is dedicated to.

@@ -125,3 +125,59 @@ async fn a_worker_started_during_an_outage_waits_for_the_backend(#[case] flavor:
     until("the job ran", async || queue.record.runs("a").len() == 1).await;
     worker.drain().await;
 }
+
+/// A frozen backend answers nothing: statements hang, some of them take effect later.
+#[rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frozen_backend_delays_and_loses_nothing(#[case] flavor: Flavor) {
+    let backend = Backend::start(flavor).await.unwrap();
+    let queue = fixture_at(backend.schema().await.unwrap().options).await;
+    let workers = [queue.worker(), queue.worker()];
+    let jobs: Vec<_> = (0..300).map(|n| task(&format!("job {n}"), Act::Succeed)).collect();
+    queue.submit(&jobs).await;
+    let obeys = queue.submit(&[task("obeys", Act::Obey).queue(queue::Queue::Urgent)]).await[0].id();
+    until("work has begun", async || queue.record.count() > 20).await;
+    backend.server().freeze().unwrap();
+    tokio::time::sleep(queue::DEAD_AFTER + Duration::from_secs(1)).await;
+    backend.server().thaw().unwrap();
+    until("the queue is worked off", async || {
+        let mut conn = queue.conn().await;
+        queue::rescue(&mut conn).await.unwrap();
+        queue.count("job_ready").await == 0 && queue.count("job_claimed").await <= 1
+    })
+    .await;
+    assert_eq!(queue.record.names(), 301, "every job ran, the odd one twice");
+    until("the obedient job was stopped and runs again", async || queue.record.runs("obeys").len() > 1).await;
+    assert_eq!(queue.count("job_failed").await, 0);
+    queue::cancel(&mut queue.conn().await, obeys).await.unwrap();
+    for worker in workers {
+        worker.drain().await;
+    }
+}
+
+#[rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test]
+async fn a_claim_its_worker_does_not_know_is_given_back(#[case] flavor: Flavor) {
+    let queue = fixture(flavor).await;
+    let worker = queue.worker();
+    queue.submit(&[task("stray", Act::Succeed).worker_hint("nobody", LONG), task("known", Act::Wait)]).await;
+    queue.until_claimed(1).await;
+    let insert = format!(
+        "INSERT INTO job_claimed (id, kind, lane, payload, max_attempts, timeout_ms, submitted_at, worker, claim_token, \
+         claimed_at, deadline_at) SELECT id, kind, lane, payload, max_attempts, timeout_ms, submitted_at, '{}', 1, NOW(6), \
+         NOW(6) + INTERVAL 1 HOUR FROM job_ready",
+        worker.token
+    );
+    queue.execute(&insert).await;
+    queue.execute("DELETE FROM job_ready").await;
+    until("the stray ran", async || queue.record.runs("stray").len() == 1).await;
+    until("only the known one is left", async || queue.count("job_claimed").await == 1).await;
+    queue.record.gate.cancel();
+    queue.until_empty().await;
+    assert_eq!(queue.record.runs("known"), [1]);
+    worker.drain().await;
+}
