@@ -32,8 +32,7 @@ CREATE TABLE IF NOT EXISTS instance (
   UNIQUE KEY instance_name (hostname, port),
   KEY instance_cluster (cluster_name),
   KEY instance_changed (changed_at),
-  KEY instance_source (source_hostname, source_port),
-  KEY instance_seen (last_seen_at)
+  KEY instance_source (source_hostname, source_port)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'managed servers';
 
 CREATE TABLE IF NOT EXISTS forgotten_instance (

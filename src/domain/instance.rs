@@ -187,6 +187,8 @@ pub struct Instance {
     pub id: u64,
     /// Its name.
     pub key: InstanceKey,
+    /// Datacenter whose workers probe it; empty: all.
+    pub lane: String,
     /// What it last said; defaults for a server that never answered.
     pub facts: ServerFacts,
     /// Where it stands.

@@ -34,6 +34,7 @@ fn instance(name: &str, source: Option<&str>) -> Instance {
     Instance {
         id: 1,
         key: key(name),
+        lane: String::new(),
         facts,
         placement: crate::instance::Placement::default(),
         check: CheckState { last_checked_at: Some(NOW), last_seen_at: Some(NOW), ..CheckState::default() },
