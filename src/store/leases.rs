@@ -1,0 +1,295 @@
+//! The lease of leadership: who may lead, for how long, and the proof afterwards.
+//!
+//! ```text
+//!              take (expired or released; term + 1)
+//!   nobody ─────────────────────────────────────────▶ held by (holder, term) ──┐ renew (this very term, not yet expired)
+//!     ▲                                                  │   │                 │
+//!     └── release (expires now) ─────────────────────────┘   └─────────────────┘ fence (in the transaction of an act)
+//! ```
+//! All times are the database's. A term is valid from `acquired_at` to `expires_at`; the row lock makes take, renew,
+//! release and fence of one lease follow each other, so terms cannot overlap.
+//!
+//! Failure cases:
+//! - *Leader dies*: nobody renews, the lease expires, another takes it with the next term.
+//! - *Leader freezes and comes back*: `renew` and `fence` compare holder, term and expiry: both say it is over.
+//! - *Leader is cut off in the middle of an act*: the act's transaction either committed with its fence, before the
+//!   take-over got the row lock, or is rolled back.
+//! - *Answer to take is lost*: the taker does not know of its term; it finds itself as holder at its next look and uses it.
+
+use std::time::Duration;
+
+use domain::instance::DbMicros;
+use sqlx::MySqlExecutor;
+use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
+
+use crate::Error;
+use crate::sql::{flag, interval, maybe_micros, micros, text, uint};
+
+/// The one lease there is. The column allows for more.
+const LEADER: &str = "leader";
+
+/// The lease as it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// Token of the node that holds it; empty after a release.
+    pub holder: String,
+    pub term: u64,
+    pub acquired_at: DbMicros,
+    pub expires_at: DbMicros,
+    pub acted_at: Option<DbMicros>,
+    /// It has not expired.
+    pub is_live: bool,
+    /// Time of this reading.
+    pub now: DbMicros,
+}
+
+/// One term, past or present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Term {
+    pub term: u64,
+    pub holder: String,
+    pub holder_name: String,
+    pub acquired_at: DbMicros,
+    /// Known once the term is over.
+    pub last_acted_at: Option<DbMicros>,
+    /// `None`: the current term.
+    pub ended_at: Option<DbMicros>,
+    /// `released`, `expired`, `taken`; empty for the current term.
+    pub end_reason: String,
+}
+
+/// Who wants the lease: the token unique per process start, and a name for people.
+#[derive(Debug, Clone, Copy)]
+struct Contender<'a> {
+    token: &'a str,
+    name: &'a str,
+}
+
+/// Outcome of [`take`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Taken {
+    /// It is ours.
+    Won { term: u64 },
+    /// Somebody holds it (perhaps ourselves).
+    Held(Lease),
+}
+
+/// Reads the lease.
+pub async fn current(db: impl MySqlExecutor<'_>) -> Result<Lease, Error> {
+    const DOING: &str = "read the lease";
+    let row = sqlx::query(
+        "SELECT holder, term, acquired_at, expires_at, acted_at, expires_at > NOW(6) AS is_live, NOW(6) AS db_now \
+           FROM lease WHERE name = ?",
+    )
+    .bind(LEADER)
+    .fetch_optional(db)
+    .await
+    .map_err(Error::doing(DOING))?;
+    read_lease(&row.ok_or_else(missing)?).map_err(Error::doing(DOING))
+}
+
+/// Takes the lease if nobody holds it now. Followers call it every tick: it is one cheap statement while somebody does.
+///
+/// `token` is unique per process start; `name` is for people.
+pub async fn take(pool: &MySqlPool, token: &str, name: &str, ttl: Duration) -> Result<Taken, Error> {
+    let seen = current(pool).await?;
+    if seen.is_live {
+        return Ok(Taken::Held(seen));
+    }
+    acquire(pool, Contender { token, name }, ttl, Manner::IfFree).await
+}
+
+/// Takes the lease from whoever holds it, because a person said so. Its holder learns at its next renewal or act.
+pub async fn take_by_force(pool: &MySqlPool, token: &str, name: &str, ttl: Duration) -> Result<Taken, Error> {
+    acquire(pool, Contender { token, name }, ttl, Manner::ByForce).await
+}
+
+/// Prolongs this very term. [`Error::NotLeader`]: it is over.
+pub async fn renew(db: impl MySqlExecutor<'_>, holder: &str, term: u64, ttl: Duration) -> Result<(), Error> {
+    let done = sqlx::query(
+        "UPDATE lease SET expires_at = NOW(6) + INTERVAL ? MICROSECOND \
+          WHERE name = ? AND holder = ? AND term = ? AND expires_at > NOW(6)",
+    )
+    .bind(interval(ttl))
+    .bind(LEADER)
+    .bind(holder)
+    .bind(term)
+    .execute(db)
+    .await
+    .map_err(Error::doing("renew the lease"))?;
+    held(done.rows_affected(), holder, term)
+}
+
+/// Fences an act of the leader: call it first in the act's transaction. It locks the lease until that transaction ends,
+/// so nobody takes over in between. [`Error::NotLeader`]: roll back.
+pub async fn fence(conn: &mut MySqlConnection, holder: &str, term: u64) -> Result<(), Error> {
+    let done = sqlx::query(
+        "UPDATE lease SET acted_at = NOW(6) WHERE name = ? AND holder = ? AND term = ? AND expires_at > NOW(6)",
+    )
+    .bind(LEADER)
+    .bind(holder)
+    .bind(term)
+    .execute(conn)
+    .await
+    .map_err(Error::doing("fence an act of the leader"))?;
+    held(done.rows_affected(), holder, term)
+}
+
+/// Ends our term now, so that another may take over at once. [`Error::NotLeader`]: it was over already.
+pub async fn release(pool: &MySqlPool, holder: &str, term: u64) -> Result<(), Error> {
+    const DOING: &str = "release the lease";
+    let mut tx = pool.begin().await.map_err(Error::doing(DOING))?;
+    let done = sqlx::query(
+        "UPDATE lease SET holder = '', expires_at = NOW(6) \
+          WHERE name = ? AND holder = ? AND term = ? AND expires_at > NOW(6)",
+    )
+    .bind(LEADER)
+    .bind(holder)
+    .bind(term)
+    .execute(&mut *tx)
+    .await
+    .map_err(Error::doing(DOING))?;
+    held(done.rows_affected(), holder, term)?;
+    close_term(&mut tx, term, "released").await?;
+    tx.commit().await.map_err(Error::doing(DOING))
+}
+
+/// The newest terms, newest first.
+pub async fn history(db: impl MySqlExecutor<'_>, limit: u32) -> Result<Vec<Term>, Error> {
+    const DOING: &str = "read the terms of leadership";
+    let rows = sqlx::query(
+        "SELECT term, holder, holder_name, acquired_at, last_acted_at, ended_at, end_reason \
+           FROM lease_history WHERE name = ? ORDER BY term DESC LIMIT ?",
+    )
+    .bind(LEADER)
+    .bind(limit)
+    .fetch_all(db)
+    .await
+    .map_err(Error::doing(DOING))?;
+    rows.iter().map(read_term).collect::<sqlx::Result<_>>().map_err(Error::doing(DOING))
+}
+
+/// Deletes ended terms older than this.
+pub async fn trim_history(conn: &mut MySqlConnection, older_than: Duration) -> Result<u64, Error> {
+    let done = sqlx::query("DELETE FROM lease_history WHERE ended_at < NOW(6) - INTERVAL ? MICROSECOND")
+        .bind(interval(older_than))
+        .execute(conn)
+        .await
+        .map_err(Error::doing("trim the terms of leadership"))?;
+    Ok(done.rows_affected())
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Manner {
+    IfFree,
+    ByForce,
+}
+
+async fn acquire(pool: &MySqlPool, who: Contender<'_>, ttl: Duration, manner: Manner) -> Result<Taken, Error> {
+    const DOING: &str = "take the lease";
+    let mut tx = pool.begin().await.map_err(Error::doing(DOING))?;
+    // The lock first, in a statement of its own: the NOW(6) of the statements after it is later than anything that the
+    // previous holder committed.
+    let previous = lock(&mut tx).await?;
+    if previous.is_live && manner == Manner::IfFree {
+        tx.rollback().await.map_err(Error::doing(DOING))?;
+        return Ok(Taken::Held(previous));
+    }
+    // An earlier release has closed its term already.
+    close_term(&mut tx, previous.term, if previous.is_live { "taken" } else { "expired" }).await?;
+    let term = previous.term + 1;
+    start_term(&mut tx, who.token, previous.term, ttl).await?;
+    remember_term(&mut tx, who, term).await?;
+    tx.commit().await.map_err(Error::doing(DOING))?;
+    Ok(Taken::Won { term })
+}
+
+async fn lock(conn: &mut MySqlConnection) -> Result<Lease, Error> {
+    const DOING: &str = "lock the lease";
+    let row = sqlx::query("SELECT term FROM lease WHERE name = ? FOR UPDATE")
+        .bind(LEADER)
+        .fetch_optional(&mut *conn)
+        .await
+        .map_err(Error::doing(DOING))?;
+    row.ok_or_else(missing)?;
+    // Read again under the lock: its NOW(6) is not from before the wait.
+    current(conn).await
+}
+
+async fn start_term(conn: &mut MySqlConnection, holder: &str, previous: u64, ttl: Duration) -> Result<(), Error> {
+    let done = sqlx::query(
+        "UPDATE lease SET holder = ?, term = term + 1, acquired_at = NOW(6), acted_at = NULL, \
+                          expires_at = NOW(6) + INTERVAL ? MICROSECOND \
+          WHERE name = ? AND term = ?",
+    )
+    .bind(holder)
+    .bind(interval(ttl))
+    .bind(LEADER)
+    .bind(previous)
+    .execute(conn)
+    .await
+    .map_err(Error::doing("take the lease"))?;
+    held(done.rows_affected(), holder, previous + 1)
+}
+
+/// Closes a term that is still open in the history. What expired ended when it expired, not when that was noticed.
+async fn close_term(conn: &mut MySqlConnection, term: u64, reason: &str) -> Result<(), Error> {
+    sqlx::query(
+        "UPDATE lease_history h JOIN lease l ON l.name = h.name \
+            SET h.last_acted_at = l.acted_at, h.ended_at = LEAST(l.expires_at, NOW(6)), h.end_reason = ? \
+          WHERE h.name = ? AND h.term = ? AND h.ended_at IS NULL",
+    )
+    .bind(reason)
+    .bind(LEADER)
+    .bind(term)
+    .execute(conn)
+    .await
+    .map(|_| ())
+    .map_err(Error::doing("close a term of leadership"))
+}
+
+async fn remember_term(conn: &mut MySqlConnection, who: Contender<'_>, term: u64) -> Result<(), Error> {
+    sqlx::query(
+        "INSERT INTO lease_history (name, term, holder, holder_name, acquired_at) \
+         SELECT name, term, holder, ?, acquired_at FROM lease WHERE name = ? AND term = ?",
+    )
+    .bind(who.name)
+    .bind(LEADER)
+    .bind(term)
+    .execute(conn)
+    .await
+    .map(|_| ())
+    .map_err(Error::doing("record a term of leadership"))
+}
+
+fn held(affected: u64, holder: &str, term: u64) -> Result<(), Error> {
+    if affected == 1 { Ok(()) } else { Err(Error::NotLeader { holder: holder.to_owned(), term }) }
+}
+
+fn missing() -> Error {
+    Error::Schema("the lease row is missing; run `orchestrator migrate --repair`".to_owned())
+}
+
+fn read_lease(row: &MySqlRow) -> sqlx::Result<Lease> {
+    Ok(Lease {
+        holder: text(row, "holder")?,
+        term: uint(row, "term")?,
+        acquired_at: micros(row, "acquired_at")?,
+        expires_at: micros(row, "expires_at")?,
+        acted_at: maybe_micros(row, "acted_at")?,
+        is_live: flag(row, "is_live")?,
+        now: micros(row, "db_now")?,
+    })
+}
+
+fn read_term(row: &MySqlRow) -> sqlx::Result<Term> {
+    Ok(Term {
+        term: uint(row, "term")?,
+        holder: text(row, "holder")?,
+        holder_name: text(row, "holder_name")?,
+        acquired_at: micros(row, "acquired_at")?,
+        last_acted_at: maybe_micros(row, "last_acted_at")?,
+        ended_at: maybe_micros(row, "ended_at")?,
+        end_reason: text(row, "end_reason")?,
+    })
+}
