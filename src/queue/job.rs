@@ -42,7 +42,7 @@ pub struct Limits {
     pub queue: Queue,
     /// Longest run; the future is dropped afterwards and the attempt counts as failed and retryable.
     pub timeout: Duration,
-    /// Failed attempts after which the job is parked. 1: never retried.
+    /// Failed attempts after which the job is parked. 1: never retried. A timeout and a panic are failures worth another attempt.
     pub attempts: u32,
     pub backoff: Backoff,
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use harness::Flavor;
+use harness::{Backend, Flavor};
 use queue::{Awaited, Concurrency, NewJob, Outcome, Queue, await_outcome};
 use rstest::rstest;
 
-use crate::support::{Act, Alien, Fixture, Hasty, fixture, task, until};
+use crate::support::{Act, Alien, Fixture, Hasty, fixture, fixture_at, task, until};
 
 const LONG: Duration = Duration::from_secs(20);
 
@@ -220,4 +220,66 @@ async fn far_jobs_wait(queue: &Fixture, when: &str) {
     }
     assert!(queue.record.runs(&format!("far {when}")).is_empty());
     assert_eq!(queue.count("job_ready WHERE lane = 'probes/dc2'").await, 1);
+}
+
+#[rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_poll_is_one_statement_and_a_batch_a_few(#[case] flavor: Flavor) {
+    let backend = Backend::start(flavor).await.unwrap();
+    let queue = fixture_at(backend.schema().await.unwrap().options).await;
+    let worker = queue.worker_with(|config| config.concurrency = Concurrency::split(8).with(Queue::Probes, 100));
+    let began = queue.status("Com_begin").await;
+    let (asked, inserts) = (queue.status("Questions").await, queue.status("Com_insert").await);
+    let mut own = 2;
+    until("it polled for a while", async || {
+        own += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        queue.status("Questions").await - asked - own > 30
+    })
+    .await;
+    assert_eq!(queue.status("Com_begin").await, began, "no transaction while idle");
+    assert!(queue.status("Com_insert").await - inserts <= 3, "only heartbeats write");
+
+    let mut conn = queue.conn().await;
+    let jobs: Vec<_> = (0..100).map(|n| task(&format!("job {n}"), Act::Succeed)).collect();
+    let (began, deletes) = (queue.status("Com_begin").await, queue.status("Com_delete").await);
+    queue::enqueue(&mut conn, &jobs).await.unwrap();
+    until("all ran", async || queue.record.names() == 100).await;
+    worker.drain().await;
+    assert_eq!(queue.status("Com_begin").await - began, 1, "one claim for all");
+    // From ready, from claimed, goodbye; the window may split the finishes.
+    assert!(queue.status("Com_delete").await - deletes <= 6);
+}
+
+/// Twenty thousand jobs in many lanes, kept for many workers: looking for work stays a matter of index dives.
+#[rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_look_does_not_read_the_backlog(#[case] flavor: Flavor) {
+    let backend = Backend::start(flavor).await.unwrap();
+    let queue = fixture_at(backend.schema().await.unwrap().options).await;
+    let jobs: Vec<_> = (0..20_000_u32)
+        .map(|n| {
+            let job = task("n", Act::Succeed).datacenter(&format!("dc{}", n % 20));
+            if n % 2 == 0 { job } else { job.worker_hint(&format!("worker {}", n % 7), Duration::from_secs(3600)) }
+        })
+        .collect();
+    queue.submit(&jobs).await;
+    queue.execute("DELETE FROM job_ready WHERE worker_hint = ''").await;
+    // What the servers do by themselves within seconds.
+    sqlx::raw_sql("ANALYZE TABLE job_ready").execute(&queue.pool).await.unwrap();
+    let worker = queue.worker();
+    let (asked, read) = (queue.status("Questions").await, queue.reads().await);
+    until("it polled for a while", async || {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        queue.status("Questions").await - asked > 60
+    })
+    .await;
+    let read = queue.reads().await - read;
+    // Status rows are counted too, some hundred per look of ours.
+    assert!(read < 60_000, "{read} rows read");
+    worker.drain().await;
 }

@@ -169,6 +169,19 @@ impl Fixture {
         sqlx::query(sql).fetch_one(&self.pool).await.unwrap().try_get_unchecked(0).unwrap()
     }
 
+    /// A counter of the whole server.
+    pub(crate) async fn status(&self, name: &str) -> i64 {
+        use sqlx::Row;
+        let sql = format!("SHOW GLOBAL STATUS LIKE '{name}'");
+        let row = sqlx::raw_sql(&sql).fetch_one(&self.pool).await.unwrap();
+        row.try_get_unchecked::<String, _>(1).unwrap().parse().unwrap()
+    }
+
+    /// Rows the server has read by walking along an index or a table.
+    pub(crate) async fn reads(&self) -> i64 {
+        self.status("Handler_read_next").await + self.status("Handler_read_rnd_next").await
+    }
+
     pub(crate) async fn submit(&self, jobs: &[NewJob]) -> Vec<queue::Enqueued> {
         queue::submit(&self.pool, jobs).await.unwrap()
     }
