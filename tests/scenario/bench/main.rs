@@ -1,0 +1,67 @@
+//! The benchmark of polling: real `orchestrator` processes and a real backend against a simulated fleet.
+//!
+//! For every combination of fleet size, number of workers and share of dead servers it starts everything afresh, waits
+//! until the whole fleet is known, and measures what a probe costs and how old the picture gets. What the figures mean:
+//! `docs/benchmarks.md`. Started by `scripts/bench`, which builds the executables first.
+//!
+//! What it is not: a test. Targets are printed as met or missed, never asserted; the exit code says only whether all
+//! combinations could be measured.
+
+mod backend;
+mod explain;
+mod fleet;
+mod measure;
+mod options;
+mod proc;
+mod report;
+mod run;
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::Parser;
+
+use crate::options::Options;
+use crate::report::Row;
+
+// One thread on purpose: the driver shares the machine with what it measures.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(&Options::parse()).await {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Measures every combination; false when one of them could not be measured.
+async fn run(options: &Options) -> Result<bool> {
+    let cases = options.cases();
+    let mut rows: Vec<Row> = Vec::with_capacity(cases.len());
+    let mut complete = true;
+    for (number, case) in cases.iter().enumerate() {
+        eprintln!("== {} of {}: {case}", number + 1, cases.len());
+        match run::combination(options, *case).await {
+            Ok(mut row) => {
+                row.compare(&rows);
+                println!("{}", row.line());
+                rows.push(row);
+            }
+            Err(error) => {
+                complete = false;
+                eprintln!("   could not be measured: {error:#}");
+            }
+        }
+        // Written after each combination: a long run that is interrupted keeps what it has.
+        if let Some(file) = &options.json {
+            let text = report::json(options, &rows)?;
+            std::fs::write(file, text).with_context(|| format!("cannot write {}", file.display()))?;
+        }
+    }
+    println!("\n{}", report::table(&rows));
+    println!("{}", report::targets(&rows));
+    Ok(complete)
+}
