@@ -16,133 +16,18 @@ use std::time::Duration;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection, MySql, MySqlPool, QueryBuilder, Row};
 
-use crate::lane::Lane;
 use crate::sql::{bind_ids, micros, text};
-use crate::{Error, Job};
+use crate::{Error, NewJob};
 
 /// Jobs per statement: 500 rows of some hundred bytes stay far below `max_allowed_packet`.
 const BATCH: usize = 500;
 /// Ids per row of `job_sequence`; at least [`BATCH`].
 const IDS_PER_BLOCK: u64 = 1000;
-/// Length of `unique_key` and `submitted_by` in characters.
-const MAX_KEY_CHARS: usize = 255;
-/// Order within a lane unless the caller says otherwise; lower runs first.
-const DEFAULT_PRIORITY: u16 = 100;
 /// Tries of [`submit`] when the backend reports a conflict. Each conflict means that somebody else has succeeded, so many are
 /// only needed by many enqueuers of the same keys at one moment.
 const SUBMIT_TRIES: u32 = 50;
 /// Longest random pause per try already made, so that those in conflict do not meet again.
 const SUBMIT_PAUSE_MS: u64 = 2;
-
-/// A job about to be enqueued.
-#[derive(Debug, Clone)]
-pub struct NewJob {
-    kind: &'static str,
-    lane: Lane,
-    priority: u16,
-    unique_key: Option<String>,
-    hint: Option<(String, Duration)>,
-    payload: String,
-    max_attempts: u32,
-    timeout_ms: u32,
-    wants_outcome: bool,
-    submitted_by: String,
-    term: Option<u64>,
-    delay: Duration,
-}
-
-impl NewJob {
-    pub fn of<J: Job>(job: &J) -> Result<Self, Error> {
-        let payload = serde_json::to_string(job).map_err(|cause| Error::Payload { kind: J::KIND, cause })?;
-        let unique_key = job.unique_key();
-        if let Some(length) =
-            unique_key.as_ref().map(|key| key.chars().count()).filter(|length| *length > MAX_KEY_CHARS)
-        {
-            return Err(Error::TooLong { what: "unique key", kind: J::KIND, length, limit: MAX_KEY_CHARS });
-        }
-        Ok(Self {
-            kind: J::KIND,
-            lane: Lane::new(J::LIMITS.queue, ""),
-            priority: DEFAULT_PRIORITY,
-            unique_key,
-            hint: None,
-            payload,
-            max_attempts: J::LIMITS.attempts.max(1),
-            timeout_ms: u32::try_from(J::LIMITS.timeout.as_millis()).unwrap_or(u32::MAX),
-            wants_outcome: false,
-            submitted_by: String::new(),
-            term: None,
-            delay: Duration::ZERO,
-        })
-    }
-
-    /// Runs in that datacenter's lane; without one, anywhere.
-    #[must_use]
-    pub fn datacenter(mut self, datacenter: &str) -> Self {
-        self.lane = Lane::new(self.lane.queue, datacenter);
-        self
-    }
-
-    /// Another queue than the kind's own, e.g. an urgent probe.
-    #[must_use]
-    pub fn queue(mut self, queue: crate::Queue) -> Self {
-        self.lane.queue = queue;
-        self
-    }
-
-    /// Order within the lane, lower first; 100 unless set.
-    #[must_use]
-    pub fn priority(mut self, priority: u16) -> Self {
-        self.priority = priority;
-        self
-    }
-
-    /// Becomes ready after that time.
-    #[must_use]
-    pub fn run_in(mut self, delay: Duration) -> Self {
-        self.delay = delay;
-        self
-    }
-
-    /// Kept for that worker for `patience` after becoming ready, then anyone's.
-    #[must_use]
-    pub fn worker_hint(mut self, token: &str, patience: Duration) -> Self {
-        self.hint = Some((token.to_owned(), patience));
-        self
-    }
-
-    /// Who asked for it, for people; cut to 255 characters.
-    #[must_use]
-    pub fn submitted_by(mut self, who: &str) -> Self {
-        self.submitted_by = who.chars().take(MAX_KEY_CHARS).collect();
-        self
-    }
-
-    /// Somebody will await the result: keep it also when the job succeeds.
-    #[must_use]
-    pub fn wants_outcome(mut self) -> Self {
-        self.wants_outcome = true;
-        self
-    }
-
-    /// The lease term under which a leader enqueues this.
-    #[must_use]
-    pub fn term(mut self, term: u64) -> Self {
-        self.term = Some(term);
-        self
-    }
-
-    /// Overrides the unique key of the payload.
-    #[must_use]
-    pub fn unique_key(mut self, key: &str) -> Self {
-        self.unique_key = Some(key.chars().take(MAX_KEY_CHARS).collect());
-        self
-    }
-
-    fn is_delayed(&self) -> bool {
-        !self.delay.is_zero()
-    }
-}
 
 /// What became of a submission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -259,7 +144,7 @@ async fn join_waiting(
         // One statement per distinct (delay, wish): one in practice.
         let mut groups: BTreeMap<(Duration, bool), BTreeMap<u64, usize>> = BTreeMap::new();
         for (key, id) in &found {
-            let index = first_of[key.as_str()];
+            let Some(&index) = first_of.get(key.as_str()) else { continue };
             if answers[index].is_none() {
                 let delay = if is_ready { Duration::ZERO } else { jobs[index].delay };
                 groups.entry((delay, wanted[key.as_str()])).or_default().insert(*id, index);

@@ -43,6 +43,8 @@ mod lane;
 mod job;
 mod registry;
 
+mod new_job;
+
 mod enqueue;
 mod inspect;
 mod outcome;
@@ -65,7 +67,7 @@ mod runner;
 mod slots;
 
 pub use clock::DbClock;
-pub use enqueue::{Enqueued, NewJob, enqueue, submit};
+pub use enqueue::{Enqueued, enqueue, submit};
 pub use error::Error;
 pub use inspect::{Cancelled, Depth, Filter, JobView, State, cancel, depth, list, retry, show};
 pub use job::{Attempt, Backoff, Job, JobError, Limits};
@@ -73,6 +75,7 @@ pub use lane::{Lane, Queue, datacenter_name};
 pub use maintenance::{
     MAX_RESCUES, Promoted, Rescued, forget_dead_workers, promote_due, rescue, trim_failed, trim_outcomes,
 };
+pub use new_job::NewJob;
 pub use outcome::{Awaited, Outcome, await_outcome};
 pub use registry::Registry;
 pub use runner::{Runner, WorkerConfig};

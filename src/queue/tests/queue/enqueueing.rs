@@ -19,7 +19,7 @@ async fn an_equal_job_joins_the_waiting_one(#[case] flavor: Flavor) {
     let first = queue.submit(&[keyed("a", "k"), keyed("b", "l"), keyed("c", "k")]).await;
     assert!(first[0].is_new() && first[1].is_new());
     assert_eq!(first[2], Enqueued::AlreadyWaiting(first[0].id()));
-    let second = queue.submit(&[keyed("d", "m"), keyed("e", "k").wants_outcome(), keyed("f", "l")]).await;
+    let second = queue.submit(&[keyed("d", "m"), keyed("e", "k ").wants_outcome(), keyed("f", "l")]).await;
     assert!(second[0].is_new());
     assert_eq!(second[1..], [Enqueued::AlreadyWaiting(first[0].id()), Enqueued::AlreadyWaiting(first[1].id())]);
     assert_eq!(queue.count("job_ready").await, 3);
