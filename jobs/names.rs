@@ -17,8 +17,6 @@ use crate::context::Configuration;
 
 /// A name without a mapping is looked up again after this long: mappings appear when a server is first probed.
 const FORGET_MISS: Duration = Duration::from_secs(10);
-/// The name service must answer within this; a probe waits for it.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(1);
 /// Names kept at most; beyond it the cache starts anew. Ten times the largest fleet we plan for.
 const MAX_NAMES: usize = 100_000;
 
@@ -118,8 +116,7 @@ async fn lookup(method: HostnameResolveMethod, config: &Configuration, hostname:
         HostnameResolveMethod::Ip => resolve::Method::Ip,
     };
     let reject = config.patterns.reject_hostname_resolve.clone();
-    let answer = async { resolve::Resolver::new(method, reject, LOOKUP_LIMIT)?.resolve(hostname).await };
-    match answer.await {
+    match resolve::Resolver::new(method, reject).resolve(hostname).await {
         Ok(resolved) => Some(resolved),
         Err(error) => {
             tracing::debug!(error = %error, "cannot resolve a host name; using it as it is");

@@ -42,9 +42,9 @@ pub(crate) async fn probe(
     attempt: &Attempt,
 ) -> Result<Summary, JobError> {
     let config = ctx.config.get();
-    let keys: Vec<InstanceKey> = targets.iter().map(Target::key).collect();
-    let mut answers =
-        futures::stream::iter(keys.iter().map(|key| ctx.prober.probe(key))).buffer_unordered(SIDE_BY_SIDE);
+    let probes = targets.iter().map(Target::key).map(|key| async move { ctx.prober.probe(&key).await });
+    let probes: Vec<_> = probes.collect();
+    let mut answers = futures::stream::iter(probes).buffer_unordered(SIDE_BY_SIDE);
     let mut summary = Summary::default();
     let mut batch = Vec::with_capacity(targets.len());
     while let Some(observation) = answers.next().await {
