@@ -8,6 +8,7 @@
 //!
 //! To add recurring work: a duty in `leader/duties/`. To add an endpoint: a function in `http/`.
 
+pub mod actions;
 pub mod leader;
 mod nodes;
 mod outage;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rand::Rng;
+use rand::RngCore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Handles;

@@ -81,7 +81,7 @@ async fn follow_settings(ctx: Arc<Context>, budget: usize, shutdown: Cancellatio
         let now = ctx.config.get();
         if !Arc::ptr_eq(&seen, &now) {
             ctx.prober.update_settings(probe_settings(&now, budget));
-            seen = now;
+            seen = Arc::clone(&now);
         }
         // A shard that went to another worker leaves its connections here: close what no slot came for.
         let interval = Duration::from_secs(now.settings.discovery.instance_poll_seconds);
@@ -138,7 +138,7 @@ pub fn probe_settings(config: &Configuration, max_connections: usize) -> ProbeSe
             cluster_domain: classification.detect_cluster_domain_query.clone(),
             promotion_rule: classification.detect_promotion_rule_query.clone(),
             semi_sync_priority: classification.detect_semi_sync_enforced_query.clone(),
-            pseudo_gtid: settings.pseudo_gtid.detect_pseudo_gtid_query.clone(),
+            pseudo_gtid: settings.pseudo_gtid.detect_query.clone(),
             replication_lag: settings.discovery.replication_lag_query.clone(),
         },
         has_credentials_query: !settings.discovery.replication_credentials_query.is_empty(),

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use domain::term::{LeaseTerms, TrustWindow};
-use store::leases::{self, Contender, Taken};
+use store::leases::{self, Taken};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -54,7 +54,7 @@ pub async fn run(handles: Arc<Handles>, announce: watch::Sender<Option<Term>>, s
     while !shutdown.is_cancelled() {
         let terms = lease_terms(&handles);
         let asked_at = anchor.elapsed();
-        match bounded(take(&handles, terms.ttl())).await {
+        match bounded(leases::take(&handles.pool, &handles.identity.token, &handles.identity.name, terms.ttl())).await {
             Ok(Taken::Won { term }) => {
                 reporter.worked();
                 tracing::info!(lease.term = term, "this node leads");
@@ -90,7 +90,7 @@ async fn lead(handles: &Handles, announce: &watch::Sender<Option<Term>>, held: H
     loop {
         tokio::select! {
             () = shutdown.cancelled() => {
-                if let Err(error) = bounded(release(handles, number)).await {
+                if let Err(error) = bounded(leases::release(&handles.pool, &handles.identity.token, number)).await {
                     tracing::warn!(lease.term = number, error = %error, "could not release the lease: it expires by itself");
                 }
                 return;
@@ -105,7 +105,7 @@ async fn lead(handles: &Handles, announce: &watch::Sender<Option<Term>>, held: H
             );
             return;
         }
-        match bounded(renew(handles, number, terms.ttl())).await {
+        match bounded(leases::renew(&handles.pool, &handles.identity.token, number, terms.ttl())).await {
             Ok(()) => {
                 window = terms.window(asked_at);
                 trust.send_replace(window);
@@ -121,22 +121,6 @@ async fn lead(handles: &Handles, announce: &watch::Sender<Option<Term>>, held: H
             }
         }
     }
-}
-
-async fn take(handles: &Handles, ttl: Duration) -> Result<Taken, store::Error> {
-    let mut conn = handles.connection("take the lease").await?;
-    let who = Contender { token: &handles.identity.token, name: &handles.identity.name };
-    leases::take(&mut conn, who, ttl).await
-}
-
-async fn renew(handles: &Handles, term: u64, ttl: Duration) -> Result<(), store::Error> {
-    let mut conn = handles.connection("renew the lease").await?;
-    leases::renew(&mut conn, &handles.identity.token, term, ttl).await
-}
-
-async fn release(handles: &Handles, term: u64) -> Result<(), store::Error> {
-    let mut conn = handles.connection("release the lease").await?;
-    leases::release(&mut conn, &handles.identity.token, term).await
 }
 
 /// A third of the lease between renewals, so that two may be lost; a sixth as margin for the last statement under way.

@@ -12,7 +12,6 @@ use cron::Schedule;
 use domain::instance::DbMicros;
 use jobs::{Expire, ForgetUnseen, SnapshotTopologies, TrimAudit, TrimJobs};
 use queue::NewJob;
-use store::schedules::Advance;
 
 use crate::leader::{Duty, DutyError, Leading};
 
@@ -45,7 +44,7 @@ impl Duty for CronJobs {
         let policy = leading.handles.config.get().settings.schedules.missed_tick_policy;
         let recurring = self.schedules.get_or_insert_with(|| recurring(leading));
         let now = leading.handles.clock.now_micros();
-        let done = store::schedules::read_all(&mut *leading.handles.connection("read the schedules").await?).await?;
+        let done = store::schedules::read_all(&leading.handles.pool).await?;
         for one in recurring.iter() {
             let Some(tick) = newest_tick(&one.schedule, now) else { continue };
             let last = done.get(one.name).copied();
@@ -54,7 +53,7 @@ impl Duty for CronJobs {
                 continue;
             }
             let mut transaction = leading.fenced().await?;
-            if store::schedules::advance(&mut transaction, one.name, last, tick).await? == Advance::Ours {
+            if store::schedules::take_tick(&mut transaction, one.name, tick).await? {
                 let job = (one.job)()?.unique_key(&format!("{}:{tick}", one.name)).term(leading.term.number);
                 queue::enqueue(&mut transaction, &[job]).await?;
                 transaction.commit().await?;
