@@ -57,8 +57,7 @@ impl Scope {
 
     /// The moment and the thresholds by which instances are judged, on the database's clock.
     pub async fn judgement(&self) -> Result<Judgement, Error> {
-        let mut conn = self.connection().await?;
-        let now = store::database_now(&mut conn).await?;
+        let now = store::database_now(&self.pool).await?;
         Ok(crate::judgement(&self.config.settings, now))
     }
 

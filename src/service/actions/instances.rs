@@ -21,36 +21,33 @@ pub async fn read(scope: &Scope, key: &InstanceKey) -> Result<Instance, Error> {
 
 /// One instance, if it is known.
 pub async fn find_exact(scope: &Scope, key: &InstanceKey) -> Result<Option<Instance>, Error> {
-    let mut conn = scope.connection().await?;
-    Ok(store::instances::read(&mut conn, key).await?)
+    Ok(store::instances::read(&scope.pool, key).await?)
 }
 
 /// All instances: by depth, number of replicas descending, cluster, key.
 pub async fn all(scope: &Scope) -> Result<Vec<Instance>, Error> {
-    let mut conn = scope.connection().await?;
-    let mut instances = store::instances::read_all(&mut conn).await?;
+    let mut instances = store::instances::read_all(&scope.pool).await?.instances;
     search::sort_for_lists(&mut instances);
     Ok(instances)
 }
 
 /// Keys of all instances, sorted.
 pub async fn keys(scope: &Scope) -> Result<Vec<InstanceKey>, Error> {
-    let mut conn = scope.connection().await?;
-    Ok(store::instances::keys(&mut conn).await?)
+    let mut keys: Vec<InstanceKey> = all(scope).await?.into_iter().map(|one| one.key).collect();
+    keys.sort();
+    Ok(keys)
 }
 
 /// Members of a cluster by its exact name, sorted by key.
 pub async fn of_cluster(scope: &Scope, cluster_name: &str) -> Result<Vec<Instance>, Error> {
-    let mut conn = scope.connection().await?;
-    let mut instances = store::instances::read_cluster(&mut conn, cluster_name).await?;
-    instances.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(instances)
+    Ok(store::instances::read_cluster(&scope.pool, cluster_name).await?.instances)
 }
 
 /// Instances in which the text occurs (see [`search::matches`]), in the order of [`all`].
 pub async fn search(scope: &Scope, text: &str) -> Result<Vec<Instance>, Error> {
-    let mut instances = all(scope).await?;
+    let mut instances = store::instances::search_candidates(&scope.pool, text).await?.instances;
     instances.retain(|one| search::matches(one, text));
+    search::sort_for_lists(&mut instances);
     Ok(instances)
 }
 
@@ -67,10 +64,7 @@ pub async fn find(scope: &Scope, pattern: &str) -> Result<Vec<Instance>, Error> 
 
 /// Instances that replicate from `key`, sorted by key.
 pub async fn replicas(scope: &Scope, key: &InstanceKey) -> Result<Vec<Instance>, Error> {
-    let mut conn = scope.connection().await?;
-    let mut instances = store::instances::read_replicas(&mut conn, key).await?;
-    instances.sort_by(|a, b| a.key.cmp(&b.key));
-    Ok(instances)
+    Ok(store::instances::read_replicas(&scope.pool, key).await?.instances)
 }
 
 /// Instances with a problem that nobody has downtimed and no filter leaves out; of one cluster, or of all. Sorted by key.
@@ -92,9 +86,8 @@ pub async fn problems(scope: &Scope, cluster_name: Option<&str>) -> Result<Vec<I
 
 /// Downtimed instances of one cluster, or of all, by cluster, depth and key.
 pub async fn downtimed(scope: &Scope, cluster_name: Option<&str>) -> Result<Vec<Instance>, Error> {
-    let mut conn = scope.connection().await?;
-    let mut instances = store::instances::read_downtimed(&mut conn).await?;
-    drop(conn);
+    let keys: Vec<InstanceKey> = store::downtime::active(&scope.pool).await?.into_iter().map(|(key, _)| key).collect();
+    let mut instances = store::instances::read_many(&scope.pool, &keys).await?;
     let judgement = scope.judgement().await?;
     instances.retain(|one| {
         is_downtimed(one, &judgement) && cluster_name.is_none_or(|name| one.placement.cluster_name == name)
@@ -141,18 +134,16 @@ pub async fn source(scope: &Scope, key: &InstanceKey) -> Result<Option<InstanceK
 /// Forgets an instance: it is not rediscovered for a while, except when a person asks.
 pub async fn forget(scope: &Scope, key: &InstanceKey) -> Result<(), Error> {
     let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
-    if !store::instances::forget(&mut tx, key, silence(scope)).await? {
-        return Err(Error::NotFound(format!("Cannot forget instance: {key} is not known")));
-    }
+    store::instances::forget(&mut tx, key, silence(scope)).await?;
     scope.record(&mut tx, &Record { kind: "forget", key: Some(key), ..Record::default() }).await?;
     tx.commit().await.map_err(Error::unreachable)
 }
 
 /// Forgets every member of the cluster meant by `hint`; returns the cluster's name and how many were forgotten.
-pub async fn forget_cluster(scope: &Scope, hint: &str) -> Result<(String, u64), Error> {
+pub async fn forget_cluster(scope: &Scope, hint: &str) -> Result<(String, usize), Error> {
     let cluster = clusters::by_hint(scope, hint).await?;
     let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
-    let forgotten = store::instances::forget_cluster(&mut tx, &cluster, silence(scope)).await?;
+    let forgotten = store::instances::forget_cluster(&mut tx, &cluster, silence(scope)).await?.len();
     let message = format!("forgot {forgotten} instances");
     let record = Record { kind: "forget-cluster", cluster: &cluster, message: &message, ..Record::default() };
     scope.record(&mut tx, &record).await?;

@@ -40,45 +40,22 @@ pub async fn resolved(scope: &Scope, key: InstanceKey) -> Result<InstanceKey, Er
     if method == config::HostnameResolveMethod::None || key.is_detached() {
         return Ok(key);
     }
-    let mut conn = scope.connection().await?;
-    let found = store::hostnames::resolved(&mut conn, &key.hostname).await?;
+    let found = store::hostnames::resolved(&scope.pool, &key.hostname).await?;
     Ok(found.map_or_else(|| key.clone(), |hostname| InstanceKey::new(hostname, key.port)))
 }
 
 /// The one known instance whose host contains the text and whose port is equal, if there is exactly one; else the key
 /// as it is. Addresses are never completed.
 pub async fn complete(scope: &Scope, key: InstanceKey) -> Result<InstanceKey, Error> {
-    if key.is_ipv4() || key.hostname.contains(':') {
+    if key.hostname.contains(':') {
         return Ok(key);
     }
-    let mut conn = scope.connection().await?;
-    let found = store::instances::containing(&mut conn, &key.hostname, key.port).await?;
-    Ok(choose(key, found))
-}
-
-/// An exact match wins over longer names that contain it.
-fn choose(key: InstanceKey, found: Vec<InstanceKey>) -> InstanceKey {
-    if found.contains(&key) {
-        return key;
-    }
-    match <[InstanceKey; 1]>::try_from(found) {
-        Ok([only]) => only,
-        Err(_) => key,
-    }
+    Ok(store::instances::complete(&scope.pool, &key).await?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn completes_to_the_only_one_and_never_away_from_an_exact_name() {
-        let key = |host: &str| InstanceKey::new(host, 3306);
-        assert_eq!(choose(key("db1"), vec![key("db1.example.com")]), key("db1.example.com"));
-        assert_eq!(choose(key("db1"), vec![key("db1"), key("db10")]), key("db1"));
-        assert_eq!(choose(key("db"), vec![key("db1"), key("db2")]), key("db"));
-        assert_eq!(choose(key("db"), vec![]), key("db"));
-    }
 
     #[test]
     fn ports_are_numbers() {

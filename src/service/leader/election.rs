@@ -62,6 +62,16 @@ pub async fn run(handles: Arc<Handles>, announce: watch::Sender<Option<Term>>, s
                 announce.send_replace(None);
                 tracing::info!(lease.term = term, "this node leads no more");
             }
+            // Ours already: taken by hand for this node, or trust ended here before the lease did there.
+            Ok(Taken::Held(lease)) if lease.holder == handles.identity.token => {
+                let token = &handles.identity.token;
+                if bounded(leases::renew(&handles.pool, token, lease.term, terms.ttl())).await.is_ok() {
+                    tracing::info!(lease.term = lease.term, "this node leads");
+                    lead(&handles, &announce, Held { anchor, asked_at, number: lease.term, terms }, &shutdown).await;
+                    announce.send_replace(None);
+                    tracing::info!(lease.term = lease.term, "this node leads no more");
+                }
+            }
             Ok(Taken::Held(_)) => reporter.worked(),
             Err(error) => reporter.failed(&crate::chain(&error)),
         }

@@ -22,7 +22,7 @@ const GRACE: Duration = Duration::from_secs(60);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct CronJobs {
+pub(super) struct CronJobs {
     schedules: Option<Vec<Recurring>>,
 }
 

@@ -17,7 +17,7 @@ const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Place {
+pub(super) struct Place {
     placed: Option<(u64, Instant)>,
 }
 

@@ -25,7 +25,7 @@ const DEAD_GRACE_MICROS: DbMicros = 15_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct ScheduleProbes {
+pub(super) struct ScheduleProbes {
     /// Last slot enqueued by lane and shard, with the number of shards it was computed for.
     slots: HashMap<(String, u32), (u32, i64)>,
     /// When each dead instance was last enqueued.

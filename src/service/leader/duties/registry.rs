@@ -13,7 +13,7 @@ const REMEMBER_DEAD: Duration = Duration::from_secs(3600);
 
 /// See the module.
 #[derive(Debug)]
-pub struct NodeRegistry;
+pub(super) struct NodeRegistry;
 
 impl Duty for NodeRegistry {
     const NAME: &'static str = "node_registry";

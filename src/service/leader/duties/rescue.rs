@@ -12,7 +12,7 @@ const EVERY: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug)]
-pub struct Rescue;
+pub(super) struct Rescue;
 
 impl Duty for Rescue {
     const NAME: &'static str = "rescue";

@@ -21,7 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// See the module.
 #[derive(Debug, Default)]
-pub struct Seeds {
+pub(super) struct Seeds {
     seeded: bool,
     asked: HashMap<InstanceKey, (Instant, Duration)>,
 }

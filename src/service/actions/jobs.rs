@@ -1,0 +1,46 @@
+//! The queue, as people see and steer it.
+
+use queue::{Cancelled, Depth, Filter, JobView};
+
+use super::{Error, Record, Scope};
+
+/// Jobs shown when nobody says how many.
+pub const DEFAULT_LIMIT: u32 = 100;
+/// Most jobs shown at once.
+pub const MAX_LIMIT: u32 = 1_000;
+
+/// Jobs that wait, run or failed.
+pub async fn list(scope: &Scope, filter: &Filter, limit: u32) -> Result<Vec<JobView>, Error> {
+    let mut conn = scope.connection().await?;
+    Ok(queue::list(&mut conn, filter, limit.min(MAX_LIMIT)).await?)
+}
+
+/// One job.
+pub async fn show(scope: &Scope, id: u64) -> Result<JobView, Error> {
+    let mut conn = scope.connection().await?;
+    let found = queue::show(&mut conn, id).await?;
+    found.ok_or_else(|| Error::NotFound(format!("job {id} has ended or never existed")))
+}
+
+/// Puts a failed job back to ready.
+pub async fn retry(scope: &Scope, id: u64) -> Result<(), Error> {
+    let mut conn = scope.connection().await?;
+    queue::retry(&mut conn, id).await?;
+    let message = format!("job {id}");
+    scope.record(&mut conn, &Record { kind: "retry-job", message: &message, ..Record::default() }).await
+}
+
+/// Cancels a waiting job, or asks a running one to stop.
+pub async fn cancel(scope: &Scope, id: u64) -> Result<Cancelled, Error> {
+    let mut conn = scope.connection().await?;
+    let cancelled = queue::cancel(&mut conn, id).await?;
+    let message = format!("job {id}");
+    scope.record(&mut conn, &Record { kind: "cancel-job", message: &message, ..Record::default() }).await?;
+    Ok(cancelled)
+}
+
+/// How full each lane is.
+pub async fn lanes(scope: &Scope) -> Result<Vec<Depth>, Error> {
+    let mut conn = scope.connection().await?;
+    Ok(queue::depth(&mut conn).await?)
+}
