@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use harness::{Flavor, ROOT, Server};
-use scenario::Fleet;
 use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection, Row};
 
@@ -68,8 +67,7 @@ pub(crate) struct Watcher {
 
 impl Watcher {
     /// Connects to the still idle backend.
-    pub(crate) async fn start(fleet: &Fleet) -> Result<Self> {
-        let server: &Server = &fleet.backend;
+    pub(crate) async fn start(server: &Server) -> Result<Self> {
         let pid = server.pid().context("the backend is not running")?;
         let options = server.connect_options(ROOT).database("orchestrator");
         let mut connection = MySqlConnection::connect_with(&options).await?;
@@ -178,3 +176,26 @@ impl Watcher {
 
 /// Pause between two looks at how far discovery is.
 pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn both_flavours_take_the_settings_and_our_thread_is_found() {
+        for flavor in Flavor::ALL {
+            let server = Server::start(flavor).await.unwrap();
+            for variable in variables(flavor, true, &[]) {
+                server.execute(&format!("SET GLOBAL {variable}")).await.unwrap();
+            }
+            server.execute("CREATE DATABASE orchestrator").await.unwrap();
+            let mut watcher = Watcher::start(&server).await.unwrap();
+            assert!(watcher.own_cpu_ms() > 10.0, "{flavor}");
+            let first = watcher.counters().await.unwrap()["Questions"];
+            let second = watcher.counters().await.unwrap()["Questions"];
+            assert_eq!(second - first, 1.0, "{flavor}");
+            let (path, length) = watcher.statement_log().await.unwrap();
+            assert!(length > 0, "{flavor}: {}", path.display());
+        }
+    }
+}

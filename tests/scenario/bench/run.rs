@@ -35,7 +35,7 @@ pub(crate) async fn combination(options: &Options, case: Case) -> Result<Row> {
     for variable in backend::variables(options.backend, options.explain, &options.variables) {
         fleet.backend.execute(&format!("SET GLOBAL {variable}")).await?;
     }
-    let mut watcher = Watcher::start(&fleet).await?;
+    let mut watcher = Watcher::start(&fleet.backend).await?;
     let processes = start(&mut fleet, case).await?;
     let measured = measured(options, case, &processes, &mut watcher, &mut simulated).await;
     measured.with_context(|| format!("{}\n{}", fleet.log_tail("service"), fleet.log_tail("worker1")))
