@@ -1,5 +1,7 @@
 //! Puts the answers of one server together: the facts, and the name it goes by.
 
+use std::borrow::Cow;
+
 use domain::instance::{
     Answer, BinlogCoordinates, FailureKind, GtidFacts, InstanceKey, ProbeFailure, ReplicaFacts, ServerFacts,
 };
@@ -147,7 +149,7 @@ fn promotion_rule(answers: &Answers) -> String {
 }
 
 fn cell(answers: &Answers, ask: Ask) -> Option<String> {
-    answers.first(ask)?.at(0).map(|text| text.into_owned())
+    answers.first(ask)?.at(0).map(Cow::into_owned)
 }
 
 fn slow(learned: &Learned, name: &str) -> String {

@@ -78,8 +78,8 @@ async fn with_tls_after(
             if first.message == second.message {
                 return Err(first);
             }
-            let kind = if second.kind.is_sign_of_life() { first.kind } else { second.kind };
-            Err(failure(kind, format!("without TLS: {}; with TLS: {}", first.message, second.message)))
+            // The first answer came from a living server, whatever became of the second attempt.
+            Err(failure(first.kind, format!("without TLS: {}; with TLS: {}", first.message, second.message)))
         }
     }
 }

@@ -4,13 +4,18 @@
 //! (`server_uuid`, `server_id` or host name differ, or it has restarted). Of the operator's queries the classifying ones
 //! run at this pace; those that decide a failover (promotion rule, semi-sync priority) and the lag run in each probe.
 //!
+//! A plugin that is installed at run time (semi-sync, Group Replication) is therefore noticed within that time; whether
+//! one that was there is switched on or off is seen in each probe.
+//!
 //! The start time needs no question per probe: a server that restarts breaks the connection, so uptime is asked with
 //! each new connection only.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::time::{Duration, Instant};
 
-use domain::instance::{FailureKind, ProbeFailure};
+use domain::instance::{FailureKind, InstanceKey, ProbeFailure};
 use domain::version::{Fact, ServerVersion};
 
 use crate::batch::{Answers, Ask, Statement};
@@ -45,7 +50,7 @@ pub(crate) struct Learned {
     /// The last answer said that a semi-sync role is on.
     pub(crate) asks_semi_sync: bool,
     identity: Option<Identity>,
-    learned_at: Instant,
+    due_at: Instant,
     settings_version: u64,
 }
 
@@ -93,12 +98,12 @@ impl Learned {
         answers: Answers,
         settings: &ProbeSettings,
         settings_version: u64,
+        key: &InstanceKey,
         before: Option<&Self>,
     ) -> Result<Self, ProbeFailure> {
         let variables = SlowVariables::read(answers.rows(Ask::Variables));
         let version = version(&variables)?;
-        let cell =
-            |ask| answers.first(ask).and_then(|row| row.at(0)).map_or_else(String::new, |text| text.into_owned());
+        let cell = |ask| answers.first(ask).and_then(|row| row.at(0)).map_or_else(String::new, Cow::into_owned);
         let is_mysql = version.has(Fact::OracleGtid);
         let keeps_table = variables.get("master_info_repository").is_none_or(|kind| kind.eq_ignore_ascii_case("TABLE"));
         let started_at = started_at(&answers).unwrap_or(0);
@@ -124,14 +129,14 @@ impl Learned {
             asks_dump_threads: before.is_some_and(|before| before.asks_dump_threads),
             asks_semi_sync: before.is_some_and(|before| before.asks_semi_sync),
             identity: before.and_then(|before| before.identity.clone()),
-            learned_at: Instant::now(),
+            due_at: Instant::now() + spread(settings.slow_facts_every, key),
             settings_version,
         })
     }
 
     /// It is time to read again.
-    pub(crate) fn is_due(&self, every: Duration, settings_version: u64) -> bool {
-        self.settings_version != settings_version || self.learned_at.elapsed() >= every
+    pub(crate) fn is_due(&self, settings_version: u64) -> bool {
+        self.settings_version != settings_version || Instant::now() >= self.due_at
     }
 
     /// The statements of each probe. `is_new_connection`: the server may have restarted.
@@ -227,6 +232,14 @@ fn version(variables: &SlowVariables) -> Result<ServerVersion, ProbeFailure> {
     }
 }
 
+/// Between three quarters and all of `every`: a fleet that was first read at once is not read again at once.
+fn spread(every: Duration, key: &InstanceKey) -> Duration {
+    let mut hasher = DefaultHasher::new();
+    key.hash(&mut hasher);
+    let share = u32::try_from(hasher.finish() % 256).unwrap_or(0);
+    every * (1024 - share) / 1024
+}
+
 /// The server's start, by its own clock and uptime.
 fn started_at(answers: &Answers) -> Option<i64> {
     let now: i64 = answers.first(Ask::Clock)?.at(0)?.parse().ok()?;
@@ -248,6 +261,14 @@ mod tests {
         for (before, now, settles) in [(1000, 1000, 1000), (1000, 1002, 1000), (1000, 998, 1000), (1000, 1003, 1003)] {
             assert_eq!(settled(before, now), settles);
         }
+    }
+
+    #[test]
+    fn slow_readings_are_spread() {
+        let every = Duration::from_secs(300);
+        let after: Vec<_> = (1..100).map(|port| spread(every, &InstanceKey::new("db", port))).collect();
+        assert!(after.iter().all(|after| (225..=300).contains(&after.as_secs())));
+        assert!(after.iter().max() > after.iter().min().map(|least| *least + Duration::from_secs(40)).as_ref());
     }
 
     #[test]

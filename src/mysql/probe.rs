@@ -194,9 +194,8 @@ impl Prober {
         let warm = slot.connection.take()?;
         let is_trusted = warm.settings_version >= current.connect_version && warm.used_at.elapsed() < WARM_FOR;
         // A server looks at new privileges when one logs in.
-        let is_refused = slot.learned.as_ref().is_some_and(|learned| {
-            learned.is_due(current.settings.slow_facts_every, current.version) && !learned.refused.is_empty()
-        });
+        let is_refused =
+            slot.learned.as_ref().is_some_and(|learned| learned.is_due(current.version) && !learned.refused.is_empty());
         if is_trusted && !is_refused {
             return Some(warm);
         }
@@ -292,7 +291,7 @@ impl Talk<'_> {
         if memory.is_none() && !settings.skip_maxscale_check {
             self.refuse_maxscale().await?;
         }
-        let is_due = memory.as_ref().is_none_or(|known| known.is_due(settings.slow_facts_every, self.current.version));
+        let is_due = memory.as_ref().is_none_or(|known| known.is_due(self.current.version));
         if is_due {
             *memory = Some(self.learn(memory.as_ref()).await?);
         }
@@ -311,7 +310,7 @@ impl Talk<'_> {
     async fn learn(&mut self, before: Option<&Learned>) -> Result<Learned, ProbeFailure> {
         let settings = &self.current.settings;
         let answers = self.send(&learn::statements(settings)).await?;
-        Learned::read(answers, settings, self.current.version, before)
+        Learned::read(answers, settings, self.current.version, self.key, before)
     }
 
     /// Reads what changes. `None`: this is not the server that we learned about. `may_be_stale`: what we learned is

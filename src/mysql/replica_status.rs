@@ -104,8 +104,7 @@ fn tls(row: &impl Columns) -> SourceTls {
     let get_public_key = match row.any(["Get_Source_public_key", "Get_master_public_key"]) {
         text if !text.is_empty() => Some(is_on(&text)),
         // A key file and fetching the key exclude each other.
-        _ if !public_key_path.is_empty() => Some(false),
-        _ => row.maybe(["Get_source_public_key", "Get_Master_public_key"]).filter(|t| !t.is_empty()).map(|t| is_on(&t)),
+        _ => (!public_key_path.is_empty()).then_some(false),
     };
     let verify = row.any(["Source_SSL_Verify_Server_Cert", "Master_SSL_Verify_Server_Cert"]);
     SourceTls {

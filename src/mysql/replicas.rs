@@ -43,7 +43,7 @@ impl Registered {
 
     /// The process list may know more.
     pub(crate) fn needs_process_list(&self, prefers_registered: bool) -> bool {
-        !self.unnamed_ports.is_empty() && !(prefers_registered && !self.named.is_empty())
+        !self.unnamed_ports.is_empty() && (!prefers_registered || self.named.is_empty())
     }
 
     /// All replicas, those that no filter drops. `dump_threads` are rows of the process list; `own_port` is assumed for

@@ -107,7 +107,7 @@ impl Resolver {
                 chosen.map(ToString::to_string).ok_or_else(|| unknown("no address".to_owned()))
             }
             Method::Cname => {
-                let dns = TokioResolver::builder_tokio().and_then(|builder| builder.build());
+                let dns = TokioResolver::builder_tokio().and_then(hickory_resolver::ResolverBuilder::build);
                 let dns = dns.map_err(|error| unknown(format!("the system's resolver settings: {error}")))?;
                 canonical_name(&dns, hostname).await.map_err(unknown)
             }

@@ -3,11 +3,11 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::instance::{PluginNaming, ReplicaFacts, ServerFacts, ThreadState};
-use harness::{Flavor, Server, Topology, catch_up};
+use domain::instance::{FailureKind, PluginNaming, ReplicaFacts, ServerFacts, ThreadState};
+use harness::{Flavor, Options, Server, Topology, catch_up};
 use mysql::HostnameMethod;
 
-use crate::support::{BOTH, facts_of, key, prober, rows, settings, shown, text, until, value};
+use crate::support::{BOTH, facts_of, failure, key, prober, rows, settings, shown, text, until, value};
 
 fn replica(facts: &ServerFacts) -> &ReplicaFacts {
     facts.replica.as_ref().expect("a replica")
@@ -27,7 +27,12 @@ async fn all_facts_of_a_tree_are_what_the_servers_say() {
         let prober = prober(settings());
         let mut all = Vec::new();
         for (name, server) in &tree.servers {
-            let facts = facts_of(&prober, server).await;
+            // The position an applier shows follows what it has applied a little later.
+            let is_delayed = name == "d";
+            let facts = until(&prober, server, "rest", |facts| {
+                is_delayed || facts.replica.as_ref().is_none_or(|replica| replica.read == replica.exec)
+            })
+            .await;
             compare_variables(server, &facts).await;
             compare_replica(server, &facts).await;
             assert_eq!(facts.missing, Vec::<String>::new(), "{name}");
@@ -38,9 +43,7 @@ async fn all_facts_of_a_tree_are_what_the_servers_say() {
         assert_eq!(all[1].replicas, keys(&["c"]));
         assert_eq!(all[0].replica, None);
         assert_eq!(all[2].source(), Some(&key(&tree["b"])));
-        assert!(
-            all[1].is_replica_running() && !all[1].read_only == (value(&tree["b"], "SELECT @@read_only").await == "0")
-        );
+        assert!(all[1].is_replica_running() && all[1].read_only && !all[0].read_only);
         assert_eq!(replica(&all[3]).sql_delay, 3600);
         assert_eq!(replica(&all[1]).sql_delay, 0);
         match flavor {
@@ -171,6 +174,8 @@ async fn threads_errors_and_read_only_are_seen_at_once() {
         let prober = prober(settings());
         let set = async |sql: &str| b.execute(sql).await.expect("executes");
         assert!(facts_of(&prober, b).await.is_replica_running());
+        a.execute("CREATE TABLE app.t (i INT PRIMARY KEY)").await.expect("creates");
+        catch_up(b, a, Duration::from_secs(20)).await.expect("catches up");
         set("STOP REPLICA IO_THREAD").await;
         assert_eq!(facts_of(&prober, b).await.threads(), (ThreadState::Stopped, ThreadState::Running));
         set("START REPLICA IO_THREAD; STOP REPLICA SQL_THREAD; SET GLOBAL read_only = OFF").await;
@@ -183,12 +188,15 @@ async fn threads_errors_and_read_only_are_seen_at_once() {
             assert!(facts_of(&prober, b).await.super_read_only);
             set("SET GLOBAL super_read_only = OFF").await;
         }
-        // A table only the replica has makes the applier fail.
-        set("SET SESSION sql_log_bin = 0; SET GLOBAL read_only = OFF; CREATE TABLE app.t (i INT); START REPLICA").await;
-        a.execute("CREATE TABLE app.t (i INT)").await.expect("creates");
-        let broken = until(&prober, b, "an applier error", |f| !replica(f).last_sql_error.is_empty()).await;
-        assert!(replica(&broken).last_sql_error.contains("already exists"), "{broken:#?}");
-        assert_eq!(broken.threads().1, ThreadState::Stopped);
+        // A row that only the replica has makes the applier fail.
+        set("SET SESSION sql_log_bin = 0; SET GLOBAL read_only = OFF; INSERT INTO app.t VALUES (1); START REPLICA")
+            .await;
+        a.execute("INSERT INTO app.t VALUES (1)").await.expect("inserts");
+        let stopped_by_error =
+            |f: &ServerFacts| f.threads().1 == ThreadState::Stopped && !replica(f).last_sql_error.is_empty();
+        let broken = until(&prober, b, "an applier error", stopped_by_error).await;
+        let sql = if flavor == Flavor::MySql { "SHOW REPLICA STATUS" } else { "SHOW SLAVE STATUS" };
+        assert_eq!(replica(&broken).last_sql_error, text(&rows(b, sql).await[0], "Last_SQL_Error"));
         // A source that is gone makes the receiver fail.
         a.kill().expect("killed");
         let orphan = until(&prober, b, "a receiver error", |f| f.threads().0 == ThreadState::Other).await;
@@ -251,4 +259,87 @@ async fn replicas_without_a_name_are_found_in_the_process_list() {
         let both = BTreeSet::from([key(&tree["b"]), key(&tree["c"])]);
         until(&prober, &tree["a"], "both replicas", |facts| facts.replicas == both).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_several_sources_the_default_channel_counts() {
+    for flavor in BOTH {
+        let trio = Topology::start(flavor, "a\nx\nm").await.expect("servers");
+        let (source, channel) = match flavor {
+            Flavor::MySql => {
+                ("CHANGE REPLICATION SOURCE TO SOURCE_HOST='127.0.0.1', SOURCE_PORT=", " FOR CHANNEL 'other'")
+            }
+            Flavor::MariaDb => ("CHANGE MASTER TO MASTER_HOST='127.0.0.1', MASTER_PORT=", ""),
+        };
+        let named = if flavor == Flavor::MariaDb {
+            source.replace("MASTER TO", "MASTER 'other' TO")
+        } else {
+            source.to_owned()
+        };
+        let m = &trio["m"];
+        m.execute(&format!("{named}{}{channel}", trio["x"].port())).await.expect("a named channel");
+        let prober = prober(settings());
+        let only = facts_of(&prober, m).await.replica.expect("a replica");
+        assert_eq!((only.source, only.other_channels.len()), (key(&trio["x"]), 0));
+        let channel = channel.replace("other", "");
+        m.execute(&format!("{source}{}{channel}", trio["a"].port())).await.expect("the default channel");
+        let both = facts_of(&prober, m).await.replica.expect("a replica");
+        assert_eq!((both.source, both.other_channels), (key(&trio["a"]), vec!["other".to_owned()]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_cannot_be_are_refused_or_dropped() {
+    for flavor in BOTH {
+        let tree = Topology::start(flavor, "a\n  b --report-host=<script>\n  c").await.expect("servers");
+        let change = match flavor {
+            Flavor::MySql => "CHANGE REPLICATION SOURCE TO SOURCE_HOST='a b<i>'",
+            Flavor::MariaDb => "CHANGE MASTER TO MASTER_HOST='a b<i>'",
+        };
+        let mut by_report_host = settings();
+        by_report_host.hostname_method = HostnameMethod::ReportHost;
+        let by_report_host = prober(by_report_host);
+        let prober = prober(settings());
+        let a = until(&prober, &tree["a"], "the honest replica", |facts| !facts.replicas.is_empty()).await;
+        assert_eq!(a.replicas, BTreeSet::from([key(&tree["c"])]));
+        let (kind, message) = failure(by_report_host.probe(&key(&tree["b"])).await);
+        assert_eq!(kind, FailureKind::Statement, "{message}");
+        assert!(message.contains("report_host") && message.contains("MySQLHostnameResolveMethod"), "{message}");
+        // It must not look like a primary only because its source has no usable name.
+        tree["c"].execute(&format!("STOP REPLICA; {change}")).await.expect("changed");
+        let (kind, message) = failure(prober.probe(&key(&tree["c"])).await);
+        assert_eq!(kind, FailureKind::Statement, "{message}");
+        assert!(message.contains("source"), "{message}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replication_group_is_seen() {
+    let ports = std::net::TcpListener::bind("127.0.0.1:0").and_then(|socket| socket.local_addr()).expect("a port");
+    let group = "aaaaaaaa-bbbb-cccc-dddd-eeeeeeeeeeee";
+    let extra_args = [
+        "--plugin-load-add=group_replication.so".to_owned(),
+        format!("--loose-group-replication-group-name={group}"),
+        format!("--loose-group-replication-local-address={ports}"),
+        format!("--loose-group-replication-group-seeds={ports}"),
+        "--loose-group-replication-start-on-boot=OFF".to_owned(),
+        "--loose-group-replication-communication-stack=XCOM".to_owned(),
+    ];
+    let options = Options { extra_args: extra_args.to_vec(), performance_schema: true, ..Options::default() };
+    let server = Server::start_with(Flavor::MySql, options).await.expect("a server");
+    let prober = prober(settings());
+    assert_eq!(facts_of(&prober, &server).await.group, None, "configured, not started");
+    server
+        .execute("SET GLOBAL group_replication_bootstrap_group = ON; START GROUP_REPLICATION")
+        .await
+        .expect("a group");
+    let facts = until(&prober, &server, "a primary", |f| f.group.as_ref().is_some_and(|g| g.primary.is_some())).await;
+    let group_facts = facts.group.clone().expect("a member");
+    assert_eq!((group_facts.name.as_str(), group_facts.role.as_str()), (group, "PRIMARY"));
+    assert_eq!(group_facts.primary, Some(key(&server)));
+    assert!(facts.is_group_primary(&key(&server)) && facts.replica.is_none(), "{facts:#?}");
+    assert_eq!(
+        group_facts.state,
+        value(&server, "SELECT MEMBER_STATE FROM performance_schema.replication_group_members").await
+    );
 }
