@@ -42,7 +42,7 @@ async fn workers_keep_to_their_datacenters_while_others_live() -> Result<()> {
     };
     let servers = simulator::Fleet::new(spec)?;
     let datacenters: BTreeMap<Ipv4Addr, String> =
-        (0..40).map(|n| (*servers.address(n).ip(), servers.datacenter(n).to_owned())).collect();
+        (0..40).filter_map(|n| Some((*servers.address(n)?.ip(), servers.datacenter(n)?.to_owned()))).collect();
     let of = |dc: &str| -> BTreeSet<Ipv4Addr> {
         datacenters.iter().filter(|(_, name)| *name == dc).map(|(address, _)| *address).collect()
     };
