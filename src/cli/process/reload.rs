@@ -1,0 +1,70 @@
+//! Reloading the configuration of a running process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use config::Loader;
+use service::Handles;
+use store::audit::{self, Entry};
+use tokio::signal::unix::Signal;
+
+use crate::session::Base;
+
+/// Reads the files of the start again.
+#[derive(Debug)]
+pub(super) struct Reloader {
+    loader: Arc<Loader>,
+    handles: Arc<Handles>,
+    actor: String,
+}
+
+impl Reloader {
+    pub(super) fn new(base: &Base, handles: &Arc<Handles>) -> Arc<Self> {
+        Arc::new(Self {
+            loader: Arc::clone(&base.loader),
+            handles: Arc::clone(handles),
+            actor: handles.identity.name.clone(),
+        })
+    }
+
+    /// Reloads at every SIGHUP.
+    pub(super) async fn follow(self: Arc<Self>, mut hangups: Signal) {
+        while hangups.recv().await.is_some() {
+            // What went wrong is in the log: there is nobody else to tell.
+            let _ = self.reload(None, "Triggered via SIGHUP").await;
+        }
+    }
+
+    /// Reads the files of the start again, and one more on top if it is named. A configuration that does not load
+    /// changes nothing.
+    async fn reload(&self, extra: Option<&str>, trigger: &str) -> Result<(), String> {
+        let loaded = match self.loader.load_with(extra.map(Path::new)) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                let error = crate::run::chain(&error.into());
+                tracing::error!(error, "the configuration was not reloaded; the settings stay as they were");
+                return Err(error);
+            }
+        };
+        for warning in &loaded.warnings {
+            tracing::warn!("configuration: {warning}");
+        }
+        let old = self.handles.config.get();
+        let changed: Vec<&str> = old.settings.changed(&loaded.settings).iter().map(|key| key.name).collect();
+        let restart = old.settings.restart_needed(&loaded.settings);
+        self.handles.config.replace(config::Settings::clone(&loaded.settings));
+        tracing::info!(changed = changed.join(","), "reloaded the configuration");
+        if !restart.is_empty() {
+            tracing::warn!(keys = restart.join(","), "these keys changed, but take effect at the next start only");
+        }
+        if let Err(error) = self.record(trigger).await {
+            tracing::warn!(error = error.chain(), "cannot record the reload in the audit");
+        }
+        Ok(())
+    }
+
+    async fn record(&self, trigger: &str) -> Result<(), store::Error> {
+        let mut conn = self.handles.connection("record a reload").await?;
+        audit::write(&mut conn, &Entry::fleet("reload-configuration", &self.actor, trigger)).await
+    }
+}

@@ -1,0 +1,170 @@
+//! One run of the program: from arguments to an exit status.
+
+use std::io::Write;
+use std::sync::Arc;
+
+use config::{Environment, Loader};
+use time::UtcOffset;
+
+use crate::arguments::{self, Flags, Mistake, Request, split_instances};
+use crate::catalogue::{self, Command, Run};
+use crate::io::{Io, ReaderGone};
+use crate::logging::{self, Logging};
+use crate::session::{Base, Me, Session};
+use crate::{commands, exit};
+
+/// What surrounds a run besides its arguments.
+#[derive(Debug)]
+pub(crate) struct Surroundings {
+    pub(crate) environment: Environment,
+    pub(crate) me: Me,
+    /// Zone of log lines.
+    pub(crate) offset: UtcOffset,
+    /// How to log; `None` leaves logging alone (tests).
+    pub(crate) logging: Option<Logging>,
+}
+
+/// Runs what `arguments` (without the program's name) ask for; answers the exit status.
+pub(crate) async fn run(
+    arguments: &[String],
+    surroundings: Surroundings,
+    out: &mut (dyn Write + Send),
+    err: &mut (dyn Write + Send),
+) -> u8 {
+    let mut io = Io { out, err, offset: surroundings.offset, stack: false };
+    let flags = match arguments::parse(arguments) {
+        Ok(flags) => flags,
+        Err(error) => {
+            io.say(&error.0);
+            return exit::USAGE;
+        }
+    };
+    io.stack = flags.is_on("stack");
+    let done = match arguments::request(&flags) {
+        Ok(request) => perform(request, flags, surroundings, &mut io).await,
+        Err(Mistake(text)) => Err(anyhow::Error::msg(text)),
+    };
+    match done {
+        Ok(()) => exit::OK,
+        Err(error) if error.is::<ReaderGone>() => exit::OK,
+        Err(error) => {
+            io.fatal(&chain(&error));
+            // What there is to choose from, as the original shows it.
+            if error.is::<UnknownCommand>() {
+                io.say(&catalogue::listing());
+            }
+            exit::FAILED
+        }
+    }
+}
+
+async fn perform(request: Request, flags: Flags, surroundings: Surroundings, io: &mut Io<'_>) -> anyhow::Result<()> {
+    match request {
+        Request::Usage => {
+            io.say(&arguments::usage());
+            Ok(())
+        }
+        Request::Version => io.print(&commands::meta::version()),
+        Request::Help(None) => {
+            io.say(&catalogue::listing());
+            Ok(())
+        }
+        Request::Help(Some(topic)) => io.print(&catalogue::explain(&topic)),
+        Request::CheatSheet => {
+            base(flags, Vec::new(), surroundings, false)?;
+            io.print(commands::meta::CHEAT_SHEET)
+        }
+        Request::Run { command: word, words } => {
+            let command = catalogue::find(&word).ok_or_else(|| UnknownCommand::new(&word))?;
+            if let Some((flag, only)) = flags.foreign_to(command.name) {
+                anyhow::bail!("--{flag} has no meaning for {word}: it belongs to {}", only.join(", "));
+            }
+            let takes_words = commands::TAKE_WORDS.contains(&command.name);
+            if let (Some(extra), false) = (words.first(), takes_words) {
+                anyhow::bail!("{word} takes no argument, but {extra:?} was given; instances are given with -i");
+            }
+            let is_service = commands::LONG_RUNNING.contains(&command.name);
+            let base = base(flags, words, surroundings, is_service)?;
+            execute(command, &base, io).await
+        }
+    }
+}
+
+/// Reads the configuration and starts logging.
+fn base(flags: Flags, words: Vec<String>, surroundings: Surroundings, is_service: bool) -> anyhow::Result<Base> {
+    let file = flags.get("config").filter(|file| !file.is_empty()).map(std::path::PathBuf::from);
+    let loader = Arc::new(Loader::new(file, surroundings.environment));
+    let loaded = loader.load()?;
+    if let Some(logging) = surroundings.logging {
+        let level = logging::level(&flags, is_service, loaded.settings.general.debug);
+        logging.install(level, flags.is_on("stack"));
+    }
+    for file in &loaded.files {
+        tracing::info!("Read config: {}", file.display());
+    }
+    for warning in &loaded.warnings {
+        tracing::warn!("configuration: {warning}");
+    }
+    Ok(Base { flags, words, loader, loaded, me: surroundings.me })
+}
+
+async fn execute(command: &Command, base: &Base, io: &mut Io<'_>) -> anyhow::Result<()> {
+    let as_json = base.flags.is_on("json");
+    let given = base.flags.get("i").filter(|text| !text.trim().is_empty());
+    match command.run {
+        Run::Later => anyhow::bail!("not built yet: {}", command.name),
+        Run::Alone(run) => io.print(&run(base).await?.render(as_json)),
+        Run::Whole(run) => {
+            let session = Session::new(base, &base.connect().await?, given.map(str::to_owned));
+            io.print(&run(&session).await?.render(as_json))
+        }
+        Run::Each(run) => {
+            let instances: Vec<Option<&str>> = match given.map(split_instances) {
+                None => vec![None],
+                Some(pieces) if pieces.is_empty() => anyhow::bail!("there is no instance in -i"),
+                Some(pieces) => pieces.into_iter().map(Some).collect(),
+            };
+            let mut session = Session::new(base, &base.connect().await?, None);
+            for instance in instances {
+                session.given = instance.map(str::to_owned);
+                let answer = run(&session).await?;
+                io.print(&answer.render(as_json))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The word is no command.
+#[derive(Debug)]
+struct UnknownCommand(String);
+
+impl UnknownCommand {
+    fn new(word: &str) -> Self {
+        let shown: String = word.chars().take(80).collect();
+        let hint = catalogue::nearest(word).map_or(String::new(), |near| format!("; did you mean {near}?"));
+        Self(format!("Unknown command: \"{shown}\"{hint}"))
+    }
+}
+
+impl std::fmt::Display for UnknownCommand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for UnknownCommand {}
+
+/// An error and its causes, each said once.
+pub(crate) fn chain(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain() {
+        let cause = cause.to_string();
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

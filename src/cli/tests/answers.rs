@@ -1,0 +1,221 @@
+//! Every command's answer on a cluster of one primary and three replicas.
+
+use harness::Flavor;
+
+use super::fixture::Site;
+
+/// One line per run: the command line, then its stdout, errors after a mark.
+async fn transcript(site: &Site, lines: &[&str]) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let ran = site.run(line).await;
+        let fatal = ran.err.split_once(" FATAL ").map_or(String::new(), |(_, error)| format!("! {error}"));
+        assert_eq!(ran.code == 0, ran.err.is_empty(), "{line}: {ran:?}");
+        text.push_str(&format!("$ {line}\n{}{fatal}", ran.out));
+    }
+    text
+}
+
+const READING: &[&str] = &[
+    "clusters",
+    "-c clusters-alias",
+    "all-clusters-masters",
+    "topology -alias db1:3306",
+    "topology -i db4",
+    "topology-tabulated -i db1:3306",
+    "topology-tags",
+    "all-instances",
+    "find -pattern db[23]:",
+    "find",
+    "find -pattern [",
+    "search -pattern db2",
+    "search -pattern 4",
+    "instance -i db2",
+    "which-instance -i b3",
+    "which-instance -i nowhere",
+    "which-instance -i db1:33x6",
+    "instance-status -i db3",
+    "which-cluster -i db4",
+    "which-cluster -alias nonsense",
+    "which-cluster-alias",
+    "which-cluster-domain",
+    "which-cluster-master -i db4",
+    "which-cluster-instances",
+    "which-master -i db4",
+    "which-master -i db1",
+    "which-replicas -i db1",
+    "which-slaves -i db3",
+    "which-broken-replicas -i db1",
+    "which-cluster-osc-replicas",
+    "which-cluster-osc-running-replicas",
+    "which-cluster-gh-ost-replicas",
+    "get-cluster-heuristic-lag",
+    "can-replicate-from -i db2 -d db4",
+    "can-replicate-from -i db2 -d db2",
+    "can-replicate-from -i db2",
+    "can-replicate-from -i db2 -d nowhere",
+    "is-replicating -i db2,db1,db4",
+    "is-replication-stopped -i db2",
+    "problems",
+    "bulk-instances",
+    "bulk-promotion-rules",
+    "dominant-dc",
+    "downtimed",
+    "which-downtimed-instances",
+    "which-lost-in-recovery",
+    "cluster-pool-instances",
+    "active-nodes",
+    "leadership",
+];
+
+#[tokio::test]
+async fn reading() {
+    let site = Site::seeded(Flavor::MySql).await;
+    insta::assert_snapshot!(transcript(&site, READING).await);
+}
+
+#[tokio::test]
+async fn reading_on_mariadb_is_the_same() {
+    let (mysql, mariadb) = (Site::seeded(Flavor::MySql).await, Site::seeded(Flavor::MariaDb).await);
+    assert_eq!(transcript(&mysql, READING).await, transcript(&mariadb, READING).await);
+}
+
+const CHANGING: &[&str] = &[
+    "begin-downtime -i db2 -reason disk -owner ann -duration 2h",
+    "begin-downtime -i db3",
+    "begin-downtime -i db3 -reason disk -duration 2y",
+    "downtimed",
+    "which-downtimed-instances -i db1",
+    "topology",
+    "end-downtime -i db2",
+    "end-downtime -i db2",
+    "downtimed",
+    "begin-downtime -i db4 -reason lost-in-recovery",
+    "which-lost-in-recovery",
+    "end-downtime -i db4",
+    "begin-maintenance -i db2 -reason upgrade -owner ann",
+    "begin-maintenance -i db2 -reason again -owner bob",
+    "in-maintenance -i db2",
+    "in-maintenance -i db3",
+    "end-maintenance -i db2",
+    "end-maintenance -i db2",
+    "in-maintenance -i db2",
+    "tag -i db2 -tag role=backup",
+    "tag -i db2 -tag in_service",
+    "tag -i db3 -tag role=primary",
+    "tag -i db3",
+    "tags -i db2",
+    "tag-value -i db2 -tag role",
+    "tag-value -i db2 -tag in_service",
+    "tag-value -i db2 -tag nothing",
+    "tagged -tag role",
+    "tagged -tag role=backup",
+    "tagged -tag ~role=backup",
+    "topology-tags",
+    "untag -i db2 -tag role=other",
+    "untag -i db2 -tag role",
+    "untag-all -tag role",
+    "untag-all -tag role=primary",
+    "tagged -tag role",
+    "register-candidate -i db2",
+    "register-candidate -i db3 -promotion-rule must_not",
+    "bulk-promotion-rules",
+    "submit-pool-instances -pool ro -i db2:3306,db3:3306",
+    "submit-pool-instances -i db2:3306",
+    "cluster-pool-instances",
+    "which-heuristic-cluster-pool-instances",
+    "which-heuristic-cluster-pool-instances -pool rw",
+    "register-hostname-unresolve -i db2 -hostname vip2",
+    "show-unresolve-hosts",
+    "deregister-hostname-unresolve -i db2",
+    "show-unresolve-hosts",
+    "show-resolve-hosts",
+    "reset-hostname-resolve-cache",
+    "snapshot-topologies",
+    "topology -pattern .",
+    "topology-tabulated -pattern nothing",
+    "set-cluster-alias -i db1",
+    "set-cluster-alias -i db1 -alias shop",
+    "async-discover -i db9",
+    "discover -i db9",
+    "submit",
+    "submit relocate",
+    "submit nonsense",
+    "jobs show 999999",
+    "jobs show x",
+    "jobs retry 999999",
+    "jobs cancel 999999",
+    "jobs",
+    "forget -i db4",
+    "forget -i db4",
+    "all-instances",
+    "forget-cluster",
+    "forget-cluster -alias db1:3306",
+    "all-instances",
+];
+
+#[tokio::test]
+async fn changing() {
+    let site = Site::seeded(Flavor::MySql).await;
+    insta::assert_snapshot!(transcript(&site, CHANGING).await);
+}
+
+#[tokio::test]
+async fn every_answer_is_also_json() {
+    let site = Site::seeded(Flavor::MySql).await;
+    for line in READING {
+        let (text, json) = (site.run(line).await, site.run(&format!("{line} --json")).await);
+        assert_eq!(
+            (text.code, &text.err[text.err.len().min(19)..]),
+            (json.code, &json.err[json.err.len().min(19)..]),
+            "{line}"
+        );
+        for document in json.out.lines() {
+            assert!(serde_json::from_str::<serde_json::Value>(document).is_ok(), "{line}: {document}");
+        }
+        assert_eq!(json.out.is_empty(), json.code != 0, "{line}");
+    }
+    let found: serde_json::Value = serde_json::from_str(&site.ok("search -pattern db2 --json").await).expect("JSON");
+    assert_eq!(found[0]["Key"]["Hostname"], "db2");
+    assert_eq!(found[0]["MasterKey"]["Port"], 3306);
+    assert_eq!(site.ok("which-master -i db1 --json").await, "null\n");
+    assert_eq!(site.ok("which-master -i db2 --json").await, "{\"Hostname\":\"db1\",\"Port\":3306}\n");
+    assert_eq!(site.ok("get-cluster-heuristic-lag --json").await, "0\n");
+    assert_eq!(site.ok("clusters --json").await, "[\"db1:3306\"]\n");
+    // One document per instance of -i.
+    assert_eq!(site.ok("is-replicating -i db1,db2 --json").await, "null\n{\"Hostname\":\"db2\",\"Port\":3306}\n");
+}
+
+#[tokio::test]
+async fn submitted_jobs_are_numbered_joined_and_listed() {
+    let site = Site::seeded(Flavor::MySql).await;
+    let first = site.ok("submit discover -i db8,db9").await;
+    assert_eq!(first.lines().count(), 2);
+    assert_eq!(site.ok("submit discover -i db8,db9 --jitter 600s").await, first, "equal jobs are joined");
+    let id = first.lines().next().expect("a number");
+    let listed = site.ok("jobs list --state waiting --kind discover").await;
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(listed.lines().next().is_some_and(|head| head.starts_with("ID ")), "{listed}");
+    let shown = site.ok(&format!("jobs show {id}")).await;
+    assert!(shown.contains("dba@db1") && shown.contains("\"hostname\":\"db8\""), "{shown}");
+    assert_eq!(site.ok(&format!("jobs cancel {id}")).await, format!("job {id} is cancelled\n"));
+    assert_eq!(site.ok("jobs list --limit 1").await.lines().count(), 2);
+    assert!(site.fails("jobs list --state nonsense").await.contains("running, waiting, scheduled or failed"));
+    assert!(site.ok("jobs lanes").await.contains("discovery/"));
+    assert!(site.ok("jobs list --json").await.contains("\"payload\":{"));
+}
+
+#[tokio::test]
+async fn a_token_is_sixty_four_hex_digits() {
+    let site = Site::seeded(Flavor::MySql).await;
+    let token = site.ok("access-token -owner ann").await;
+    assert_eq!(token.len(), 65);
+    assert!(token.trim_end().bytes().all(|byte| byte.is_ascii_hexdigit()));
+}
+
+#[tokio::test]
+async fn the_first_error_ends_a_list_after_what_was_printed() {
+    let site = Site::seeded(Flavor::MySql).await;
+    let ran = site.run("which-instance -i db1,nowhere,db2").await;
+    assert_eq!((ran.code, ran.out.as_str()), (1, "db1:3306\n"));
+}
