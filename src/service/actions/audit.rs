@@ -32,6 +32,12 @@ fn record(one: store::audit::Audit) -> Audit {
     }
 }
 
+/// Records something that was done outside the backend.
+pub async fn note(scope: &Scope, kind: &str, message: &str) -> Result<(), Error> {
+    let mut conn = scope.connection().await?;
+    write(scope, &mut conn, &Record { kind, message, ..Record::default() }).await
+}
+
 /// Writes one entry to the backend, and to `AuditLogFile` if there is one. A file that cannot be written does not undo
 /// the act: that is logged.
 pub(super) async fn write(scope: &Scope, conn: &mut MySqlConnection, what: &Record<'_>) -> Result<(), Error> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::instance::InstanceKey;
+use domain::instance::{Downtime, InstanceKey};
 
 use super::{Error, Record, Scope};
 
@@ -37,6 +37,11 @@ pub async fn end(scope: &Scope, key: &InstanceKey) -> Result<bool, Error> {
     }
     tx.commit().await.map_err(Error::unreachable)?;
     Ok(ended)
+}
+
+/// Running downtimes, sorted by key.
+pub async fn active(scope: &Scope) -> Result<Vec<(InstanceKey, Downtime)>, Error> {
+    Ok(store::downtime::active(&scope.pool).await?)
 }
 
 /// A text people must give. Surrounding blanks are dropped: clients send a line feed at the end.

@@ -1,6 +1,6 @@
 //! The queue, as people see and steer it.
 
-use queue::{Cancelled, Depth, Filter, JobView};
+use queue::{Cancelled, Depth, Filter, JobView, LiveWorker};
 
 use super::{Error, Record, Scope};
 
@@ -37,6 +37,12 @@ pub async fn cancel(scope: &Scope, id: u64) -> Result<Cancelled, Error> {
     let message = format!("job {id}");
     scope.record(&mut conn, &Record { kind: "cancel-job", message: &message, ..Record::default() }).await?;
     Ok(cancelled)
+}
+
+/// Workers heard lately.
+pub async fn workers(scope: &Scope) -> Result<Vec<LiveWorker>, Error> {
+    let mut conn = scope.connection().await?;
+    Ok(queue::live_workers(&mut conn).await?)
 }
 
 /// How full each lane is.

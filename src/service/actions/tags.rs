@@ -1,5 +1,7 @@
 //! Tags on instances.
 
+use std::collections::BTreeMap;
+
 use domain::instance::InstanceKey;
 use domain::tag::Tag;
 
@@ -8,6 +10,11 @@ use super::{Error, Record, Scope};
 /// Tags of an instance as (name, value), sorted by name.
 pub async fn list(scope: &Scope, key: &InstanceKey) -> Result<Vec<(String, String)>, Error> {
     Ok(store::tags::read(&scope.pool, key).await?.into_iter().collect())
+}
+
+/// All tags, by instance and name.
+pub async fn all(scope: &Scope) -> Result<BTreeMap<InstanceKey, BTreeMap<String, String>>, Error> {
+    Ok(store::tags::read_all(&scope.pool).await?)
 }
 
 /// Value of a tag; `None`: the instance does not carry it.
