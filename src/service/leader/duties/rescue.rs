@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::leader::{Duty, DutyError, Leading};
 
-/// Bounds how late a delayed job or a dropped hint is.
-const EVERY: Duration = Duration::from_millis(500);
+/// Bounds how late a delayed job or a dropped hint is; a dead worker is noticed after six seconds anyway.
+const EVERY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug)]
