@@ -298,9 +298,12 @@ impl BackendOptions {
             .host(host)
             .port(*port)
             .username(&self.user)
-            .password(&self.password)
             .ssl_mode(mode)
             .disable_statement_logging();
+        // An empty password is not the same as none to MariaDB.
+        if !self.password.is_empty() {
+            options = options.password(&self.password);
+        }
         if let Some(file) = &self.tls.ca_file {
             options = options.ssl_ca(file);
         }

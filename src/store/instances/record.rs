@@ -7,8 +7,9 @@
 //!         ├─ new or changed facts ─────────────────────────────────────────────────────▶ multi-row upsert ◀──────────┘
 //!         └─ failed ──▶ multi-row UPDATE of check columns; facts stay, unknown keys stay unknown
 //! ```
-//! Each row takes only what is newer than its `observed_at`, so the order of arrival does not matter and a batch may be
-//! written twice. Rows are locked in key order within a statement; what still deadlocks is tried again.
+//! Each row takes only what is newer than its `observed_at`, so the order of arrival does not matter, a batch may be
+//! written twice, and its parts need no common transaction. Rows are locked in key order within a statement; what still
+//! deadlocks is tried again in smaller parts.
 //!
 //! Forgotten keys: the upsert is followed, in its transaction, by a look at the rows it holds locked; those that somebody
 //! forgot are deleted again. A forget that commits before the upsert is seen by that look, one that comes after it waits
@@ -31,8 +32,8 @@ const CHUNK_ROWS: usize = 100;
 const CHUNK_BYTES: usize = 4 << 20;
 /// A server whose facts are larger is not stored: something is wrong with it, and it would not fit a packet.
 const MAX_FACTS_BYTES: usize = 12 << 20;
-/// Tries of a batch that deadlocks with another.
-const TRIES: u32 = 5;
+/// Tries of a chunk that deadlocks with others.
+const TRIES: u32 = 8;
 /// Instances remembered per process: ten times the largest fleet we know of.
 const REMEMBERED: usize = 200_000;
 const RECORDING: &str = "record observations";
@@ -71,7 +72,8 @@ pub struct RecordReport {
     pub rejected: Vec<(InstanceKey, String)>,
 }
 
-/// Records a batch of observations. Not part of a larger transaction: it begins and retries its own.
+/// Records a batch of observations. Not part of a larger transaction: it begins and retries its own. An error may leave a
+/// part of the batch written; recording it again is harmless.
 pub async fn record(pool: &MySqlPool, written: &Written, observations: &[Observation]) -> Result<RecordReport, Error> {
     let mut report = RecordReport::default();
     let batch = Batch::sort(observations, written, &mut report);
@@ -79,17 +81,7 @@ pub async fn record(pool: &MySqlPool, written: &Written, observations: &[Observa
         return Ok(report);
     }
     let mut conn = pool.acquire().await.map_err(Error::doing(RECORDING))?;
-    let mut tries = 1;
-    loop {
-        match write(&mut conn, written, &batch, report.clone()).await {
-            Err(error) if error.is_conflict() && tries < TRIES => {
-                tracing::debug!(tries, "recording collided with another, trying again");
-                tokio::time::sleep(Duration::from_millis(u64::from(3 * tries * tries))).await;
-                tries += 1;
-            }
-            other => return other,
-        }
-    }
+    write(&mut conn, written, &batch, report).await
 }
 
 /// Whom a server mentions: its source, its replicas, the members of its group; without itself and without names one
@@ -225,7 +217,7 @@ async fn write(
 ) -> Result<RecordReport, Error> {
     let mut full: Vec<&Full<'_>> = batch.full.iter().collect();
     if !batch.same.is_empty() {
-        if see(conn, &batch.same).await? == batch.same.len() as u64 {
+        if see_patiently(conn, &batch.same).await? == batch.same.len() as u64 {
             report.unchanged = batch.same.len();
         } else {
             full.extend(batch.same.iter().map(|(_, full)| full));
@@ -235,20 +227,12 @@ async fn write(
     if full.is_empty() && batch.failed.is_empty() && batch.renamed.is_empty() {
         return Ok(report);
     }
-    let mut rows = Vec::new();
-    if full.is_empty() && batch.renamed.is_empty() {
-        report.failed = fail(conn, &batch.failed).await?;
-    } else {
-        let mut tx = conn.begin().await.map_err(Error::doing(RECORDING))?;
-        rows = write_full(&mut tx, &full).await?;
-        drop_forgotten(&mut tx, &rows).await?;
-        for (asked, resolved) in &batch.renamed {
-            drop_renamed(&mut tx, asked).await?;
-            crate::hostnames::save(&mut *tx, &asked.hostname, &resolved.hostname).await?;
-        }
-        report.failed = fail(&mut tx, &batch.failed).await?;
-        tx.commit().await.map_err(Error::doing(RECORDING))?;
+    let rows = write_full(conn, &full).await?;
+    for (asked, resolved) in &batch.renamed {
+        crate::hostnames::save(&mut *conn, &asked.hostname, &resolved.hostname).await?;
+        drop_renamed(conn, asked).await?;
     }
+    report.failed = fail(conn, &batch.failed).await?;
     remember(written, batch, &rows);
     for row in rows {
         if row.forgotten {
@@ -283,6 +267,16 @@ fn remember(written: &Written, batch: &Batch<'_>, rows: &[StoredRow]) {
     }
 }
 
+async fn see_patiently(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<u64, Error> {
+    let mut patience = Patience::default();
+    loop {
+        match see(conn, same).await {
+            Ok(matched) => return Ok(matched),
+            Err(error) => patience.conflicted(error).await?,
+        }
+    }
+}
+
 /// The narrow path. Text protocol: the id lists differ from batch to batch, preparing each would double the round trips.
 /// Holds only integers and a timestamp of ours. The batch's oldest time serves for all: it is true of all.
 async fn see(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<u64, Error> {
@@ -311,8 +305,10 @@ struct StoredRow {
     forgotten: bool,
 }
 
+/// Chunk by chunk, each its own transaction: rows need not be written together.
 async fn write_full(conn: &mut MySqlConnection, full: &[&Full<'_>]) -> Result<Vec<StoredRow>, Error> {
     let mut rows = Vec::with_capacity(full.len());
+    let mut patience = Patience::default();
     let mut rest = full;
     while !rest.is_empty() {
         let mut bytes = 0;
@@ -320,13 +316,57 @@ async fn write_full(conn: &mut MySqlConnection, full: &[&Full<'_>]) -> Result<Ve
             bytes += one.document.len();
             bytes <= CHUNK_BYTES
         };
-        let count = rest.iter().take(CHUNK_ROWS).take_while(fits).count().max(1);
+        let count = rest.iter().take(patience.chunk()).take_while(fits).count().max(1);
         let (chunk, later) = rest.split_at(count);
-        upsert(conn, chunk).await?;
-        rows.extend(read_back(conn, chunk).await?);
-        rest = later;
+        match write_chunk(conn, chunk).await {
+            Ok(stored) => {
+                rows.extend(stored);
+                rest = later;
+                patience.worked();
+            }
+            Err(error) => patience.conflicted(error).await?,
+        }
     }
     Ok(rows)
+}
+
+async fn write_chunk(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<Vec<StoredRow>, Error> {
+    let mut tx = conn.begin().await.map_err(Error::doing(RECORDING))?;
+    upsert(&mut tx, chunk).await?;
+    let stored = read_back(&mut tx, chunk).await?;
+    drop_forgotten(&mut tx, &stored).await?;
+    tx.commit().await.map_err(Error::doing(RECORDING))?;
+    Ok(stored)
+}
+
+/// What to do about deadlocks: try again, each time with fewer rows per transaction. Transactions of one row have no order
+/// of locks to disagree about.
+#[derive(Debug, Default)]
+struct Patience {
+    conflicts: u32,
+    smaller: u32,
+}
+
+impl Patience {
+    fn chunk(&self) -> usize {
+        (CHUNK_ROWS >> (2 * self.smaller)).max(1)
+    }
+
+    fn worked(&mut self) {
+        self.conflicts = 0;
+    }
+
+    /// Waits a little, or gives the error back if it is none of that kind or there were too many.
+    async fn conflicted(&mut self, error: Error) -> Result<(), Error> {
+        if !error.is_conflict() || self.conflicts >= TRIES {
+            return Err(error);
+        }
+        self.conflicts += 1;
+        self.smaller = (self.smaller + 1).min(CHUNK_ROWS.ilog2() / 2 + 1);
+        tracing::debug!(self.conflicts, "recording collided with another, trying again with fewer rows");
+        tokio::time::sleep(Duration::from_millis(u64::from(self.conflicts * 3))).await;
+        Ok(())
+    }
 }
 
 async fn upsert(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<(), Error> {
@@ -415,8 +455,18 @@ async fn drop_renamed(conn: &mut MySqlConnection, asked: &InstanceKey) -> Result
 
 async fn fail(conn: &mut MySqlConnection, failed: &[Failed<'_>]) -> Result<usize, Error> {
     let mut total = 0;
-    for chunk in failed.chunks(CHUNK_ROWS) {
-        total += fail_chunk(conn, chunk).await?;
+    let mut patience = Patience::default();
+    let mut rest = failed;
+    while !rest.is_empty() {
+        let (chunk, later) = rest.split_at(patience.chunk().min(rest.len()));
+        match fail_chunk(conn, chunk).await {
+            Ok(count) => {
+                total += count;
+                rest = later;
+                patience.worked();
+            }
+            Err(error) => patience.conflicted(error).await?,
+        }
     }
     Ok(total)
 }

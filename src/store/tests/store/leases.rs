@@ -1,0 +1,152 @@
+//! The lease: one winner, terms that only grow, a history without overlap.
+
+use std::time::Duration;
+
+use store::Error;
+use store::leases::{self, Taken};
+
+use crate::{Db, on_both};
+
+const TTL: Duration = Duration::from_secs(5);
+
+async fn take(db: &Db, who: &str) -> Taken {
+    leases::take(&db.pool, who, &format!("name of {who}"), TTL).await.unwrap()
+}
+
+async fn won(db: &Db, who: &str) -> u64 {
+    match take(db, who).await {
+        Taken::Won { term } => term,
+        Taken::Held(lease) => panic!("held: {lease:?}"),
+    }
+}
+
+async fn expire(db: &Db) {
+    db.sql("UPDATE lease SET expires_at = NOW(6) - INTERVAL 1 SECOND").await;
+    db.sql("UPDATE lease_history SET acquired_at = NOW(6) - INTERVAL 9 SECOND WHERE ended_at IS NULL").await;
+}
+
+#[tokio::test]
+async fn a_term_is_taken_renewed_fenced_and_over() {
+    on_both(async |db| {
+        assert!(!leases::current(&db.pool).await.unwrap().is_live);
+        assert_eq!(won(db, "a").await, 1);
+        let Taken::Held(lease) = take(db, "b").await else { panic!("two leaders") };
+        assert_eq!((lease.holder.as_str(), lease.term, lease.is_live), ("a", 1, true));
+        leases::renew(&db.pool, "a", 1, TTL).await.unwrap();
+        leases::fence(&mut *db.conn().await, "a", 1).await.unwrap();
+        for (holder, term) in [("b", 1), ("a", 2), ("a", 0)] {
+            let error = leases::fence(&mut *db.conn().await, holder, term).await.unwrap_err();
+            assert!(matches!(error, Error::NotLeader { .. }), "{error}");
+            assert!(leases::renew(&db.pool, holder, term, TTL).await.is_err());
+            assert!(leases::release(&db.pool, holder, term).await.is_err());
+        }
+        expire(db).await;
+        assert!(leases::renew(&db.pool, "a", 1, TTL).await.is_err(), "what is over is not prolonged");
+        assert!(leases::fence(&mut *db.conn().await, "a", 1).await.is_err());
+        assert_eq!(won(db, "b").await, 2);
+        leases::release(&db.pool, "b", 2).await.unwrap();
+        assert_eq!(won(db, "a").await, 3, "released: free at once");
+        let Taken::Won { term: 4 } = leases::take_by_force(&db.pool, "c", "", TTL).await.unwrap() else { panic!() };
+        assert!(leases::fence(&mut *db.conn().await, "a", 3).await.is_err());
+        let history = leases::history(&db.pool, 10).await.unwrap();
+        let reasons: Vec<(u64, &str, &str)> =
+            history.iter().map(|one| (one.term, one.holder.as_str(), one.end_reason.as_str())).collect();
+        assert_eq!(reasons, [(4, "c", ""), (3, "a", "taken"), (2, "b", "released"), (1, "a", "expired")]);
+        assert!(history[3].last_acted_at.is_some());
+        assert_eq!(history[2].last_acted_at, None);
+        assert_eq!(history[3].holder_name, "name of a");
+        assert_eq!(leases::trim_history(&mut *db.conn().await, Duration::from_secs(3600)).await.unwrap(), 0);
+        assert_eq!(leases::trim_history(&mut *db.conn().await, Duration::ZERO).await.unwrap(), 3);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_fence_holds_the_lease_until_its_transaction_ends() {
+    on_both(async |db| {
+        won(db, "a").await;
+        let mut tx = db.pool.begin().await.unwrap();
+        leases::fence(&mut tx, "a", 1).await.unwrap();
+        let pool = db.pool.clone();
+        let usurper = tokio::spawn(async move { leases::take_by_force(&pool, "b", "", TTL).await });
+        let lockers = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT term FROM lease%'";
+        while db.number(lockers).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        sqlx::query("INSERT INTO schedule_tick (name, tick_at) VALUES ('act', NOW(6))")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        assert!(!usurper.is_finished());
+        tx.commit().await.unwrap();
+        assert_eq!(usurper.await.unwrap().unwrap(), Taken::Won { term: 2 });
+        let history = leases::history(&db.pool, 2).await.unwrap();
+        assert!(history[1].last_acted_at < Some(history[0].acquired_at), "{history:?}");
+        assert!(history[1].ended_at <= Some(history[0].acquired_at), "{history:?}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_twenty_contenders_one_wins_and_terms_never_overlap() {
+    on_both(async |db| {
+        const ROUNDS: u64 = 8;
+        for round in 1..=ROUNDS {
+            let mut tasks = tokio::task::JoinSet::new();
+            for contender in 0..20 {
+                let pool = db.pool.clone();
+                tasks.spawn(async move {
+                    let token = format!("c{contender}");
+                    match leases::take(&pool, &token, "", TTL).await {
+                        Ok(Taken::Won { term }) => Some((token, term)),
+                        Ok(Taken::Held(_)) => None,
+                        Err(error) if error.is_conflict() => None,
+                        Err(error) => panic!("{}", error.chain()),
+                    }
+                });
+            }
+            let results = tasks.join_all().await;
+            let winners: Vec<(String, u64)> = results.into_iter().flatten().collect();
+            assert_eq!(winners.len(), 1, "{winners:?}");
+            let (holder, term) = &winners[0];
+            assert_eq!(*term, round, "grows by one");
+            leases::fence(&mut *db.conn().await, holder, *term).await.unwrap();
+            match round % 3 {
+                0 => leases::release(&db.pool, holder, *term).await.unwrap(),
+                1 => expire_now(db).await,
+                _ => {
+                    let Taken::Won { .. } = leases::take_by_force(&db.pool, "forced", "", TTL).await.unwrap() else {
+                        panic!()
+                    };
+                    // Give the number back, so that rounds and terms agree.
+                    db.sql("DELETE FROM lease_history WHERE holder = 'forced'").await;
+                    db.sql("UPDATE lease SET term = term - 1, expires_at = NOW(6)").await;
+                }
+            }
+        }
+        let mut history = leases::history(&db.pool, 100).await.unwrap();
+        history.reverse();
+        assert_eq!(history.len() as u64, ROUNDS);
+        for pair in history.windows(2) {
+            let ended = pair[0].ended_at.expect("a past term is closed");
+            assert!(pair[0].term < pair[1].term && ended <= pair[1].acquired_at, "{pair:?}");
+            assert!(pair[0].last_acted_at.expect("it acted") <= ended, "{pair:?}");
+        }
+    })
+    .await;
+}
+
+/// Lets the term end at this moment.
+async fn expire_now(db: &Db) {
+    db.sql("UPDATE lease SET expires_at = NOW(6)").await;
+}
+
+#[tokio::test]
+async fn a_missing_lease_row_is_named() {
+    on_both(async |db| {
+        db.sql("DELETE FROM lease").await;
+        let error = leases::take(&db.pool, "a", "", TTL).await.unwrap_err();
+        assert!(matches!(error, Error::Schema(_)), "{error}");
+    })
+    .await;
+}
