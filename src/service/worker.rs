@@ -176,10 +176,9 @@ fn filters(config: &Configuration) -> Filters {
     let discovery = &config.settings.discovery;
     // The loader refuses what cannot be compiled.
     Filters {
-        hosts: KeyFilters::compile(&discovery.discovery_ignore_hostname_filters).unwrap_or_default(),
-        replicas: KeyFilters::compile(&discovery.discovery_ignore_replica_hostname_filters).unwrap_or_default(),
-        sources: KeyFilters::compile(&discovery.discovery_ignore_master_hostname_filters).unwrap_or_default(),
-        replication_users: UserFilters::compile(&discovery.discovery_ignore_replication_username_filters)
-            .unwrap_or_default(),
+        hosts: KeyFilters::new(&discovery.discovery_ignore_hostname_filters),
+        replicas: KeyFilters::new(&discovery.discovery_ignore_replica_hostname_filters),
+        sources: KeyFilters::new(&discovery.discovery_ignore_master_hostname_filters),
+        replication_users: UserFilters::new(&discovery.discovery_ignore_replication_username_filters),
     }
 }
