@@ -12,6 +12,7 @@ mod node;
 mod operator;
 mod page;
 mod problem;
+mod term;
 
 use utoipa::OpenApi;
 
@@ -24,6 +25,7 @@ pub use node::{Leader, Node};
 pub use operator::{AuditEntry, Downtime, DowntimeRequest, Maintenance, MaintenanceRequest, Pool, Tag};
 pub use page::Page;
 pub use problem::Problem;
+pub use term::Term;
 
 /// Every schema of this API: the service merges it into its document.
 #[derive(Debug, OpenApi)]

@@ -19,7 +19,7 @@ const STYLE: &str = include_str!("../web/app.css");
 /// Where the page's text takes `URLPrefix`.
 const PREFIX_PLACE: &str = "{{prefix}}";
 /// Own scripts and styles only, and no frames: what servers call themselves cannot become code.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; \
                       form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
 
 pub(super) async fn index(State(site): State<Arc<Site>>, request: Request) -> Response {
