@@ -249,7 +249,7 @@ pub fn binary(variable: &str) -> Result<PathBuf> {
     if path.is_file() {
         Ok(path)
     } else {
-        bail!("{} not found: run `cargo build --bin orchestrator --bin simulator` first", path.display())
+        bail!("{} not found: run `cargo build -p orchestrator -p simulator` first", path.display())
     }
 }
 
