@@ -21,7 +21,7 @@ mod process;
 mod run;
 mod session;
 #[cfg(test)]
-mod tests;
+mod end_to_end;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -35,6 +35,15 @@ impl Reloader {
         }
     }
 
+    /// What the API calls.
+    pub(super) fn for_the_api(self: &Arc<Self>) -> service::http::Reload {
+        let reloader = Arc::clone(self);
+        Arc::new(move |extra| {
+            let reloader = Arc::clone(&reloader);
+            Box::pin(async move { reloader.reload(extra.as_deref(), "Triggered via API").await })
+        })
+    }
+
     /// Reads the files of the start again, and one more on top if it is named. A configuration that does not load
     /// changes nothing.
     async fn reload(&self, extra: Option<&str>, trigger: &str) -> Result<(), String> {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use service::{Identity, leader};
+use service::{Identity, http, leader};
 
 use super::worker::{add as add_worker, concurrency, datacenters};
 use super::{Parts, Signals, start};
@@ -12,6 +12,7 @@ use crate::session::Base;
 /// Runs the service until a signal.
 pub(crate) async fn serve(base: &Base) -> anyhow::Result<Answer> {
     let mut signals = Signals::listen()?;
+    let metrics = http::install_metrics()?;
     // `--discovery=false`: answer requests, and do nothing else.
     let active = base.flags.switch("discovery").unwrap_or(true);
     let with_worker = active && !base.flags.is_on("no-worker");
@@ -24,6 +25,8 @@ pub(crate) async fn serve(base: &Base) -> anyhow::Result<Answer> {
     }
     let concurrency = concurrency(base)?;
     let Some(started) = start(base, identity, &signals).await? else { return Ok(Answer::nothing()) };
+    // Before anything else begins: an address in use must not cost the fleet a leader for a moment.
+    let bound = http::Bound::new(settings)?;
     let mut parts = Parts::new(base, &started, &mut signals)?;
     if active {
         let lead = leader::run(Arc::clone(&started.handles), parts.stop.clone());
@@ -35,6 +38,15 @@ pub(crate) async fn serve(base: &Base) -> anyhow::Result<Answer> {
     if with_worker {
         add_worker(&mut parts, &started, concurrency);
     }
+    let (host, port) = started.backend.address();
+    let options = http::Options {
+        reload: Some(parts.reloader.for_the_api()),
+        metrics: Some(metrics),
+        backend_address: format!("{host}:{port}"),
+        config_files: base.loaded.files.iter().map(|file| file.display().to_string()).collect(),
+    };
+    let serve = http::serve(bound, Arc::clone(&started.handles), options, parts.stop.clone());
+    parts.add("the HTTP listener", async move { Ok(serve.await?) });
     parts.run(&signals).await?;
     tracing::info!("stopped");
     Ok(Answer::nothing())

@@ -102,7 +102,7 @@ impl Site {
 
     async fn seed(&self) {
         let mut conn = self.pool.acquire().await.expect("a connection");
-        let now = store::database_now(&mut conn).await.expect("the time");
+        let now = store::database_now(&mut *conn).await.expect("the time");
         let servers = [("db1", None), ("db2", Some("db1")), ("db3", Some("db1")), ("db4", Some("db3"))];
         let observations: Vec<Observation> = servers
             .iter()
@@ -123,7 +123,7 @@ impl Site {
         let report = instances::record(&self.pool, &Written::default(), &observations).await.expect("recorded");
         assert!(report.rejected.is_empty(), "{report:?}");
         let mut placements = Vec::new();
-        for one in instances::read_all(&mut *conn).await.expect("read back") {
+        for one in instances::read_all(&mut *conn).await.expect("read back").instances {
             let (depth, co) = (
                 match one.key.hostname.as_str() {
                     "db1" => 0,
