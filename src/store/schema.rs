@@ -18,6 +18,8 @@ use crate::sql::{flag, uint};
 /// Seconds to wait for another migrator: longer than any migration of ours takes on a filled database.
 const LOCK_SECONDS: u32 = 120;
 const ER_NO_SUCH_TABLE: u16 = 1146;
+/// What clusters that forbid user locks answer (strict modes of Galera builds): unknown, or not supported.
+const LOCKS_FORBIDDEN: [u16; 2] = [1105, 1235];
 
 /// How the schema of a database relates to this program.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,9 +105,9 @@ async fn under_lock(pool: &MySqlPool, repairing: bool) -> Result<Report, Error> 
 }
 
 async fn lock(conn: &mut MySqlConnection) -> Result<(), Error> {
-    // Lock names are server-wide and at most 64 characters long.
+    // Lock names are server-wide and at most 64 characters long. (MySQL 9.7 has no SHA1 any more.)
     let answer =
-        sqlx::query("SELECT GET_LOCK(CONCAT('orchestrator.migrate.', LEFT(SHA1(DATABASE()), 32)), ?) AS locked")
+        sqlx::query("SELECT GET_LOCK(CONCAT('orchestrator.migrate.', LEFT(SHA2(DATABASE(), 256), 32)), ?) AS locked")
             .bind(LOCK_SECONDS)
             .fetch_one(conn)
             .await;
@@ -119,7 +121,7 @@ async fn lock(conn: &mut MySqlConnection) -> Result<(), Error> {
             }),
         },
         // Some clusters forbid user locks. Every statement of a migration may run twice, so go on.
-        Err(error @ sqlx::Error::Database(_)) => {
+        Err(error) if number(&error).is_some_and(|code| LOCKS_FORBIDDEN.contains(&code)) => {
             tracing::warn!(%error, "cannot take the migration lock, migrating without it");
             Ok(())
         }

@@ -32,8 +32,10 @@ const CHUNK_ROWS: usize = 100;
 const CHUNK_BYTES: usize = 4 << 20;
 /// A server whose facts are larger is not stored: something is wrong with it, and it would not fit a packet.
 const MAX_FACTS_BYTES: usize = 12 << 20;
-/// Tries of a chunk that deadlocks with others.
-const TRIES: u32 = 8;
+/// Tries of a chunk that deadlocks with others, and the longest pause between two: a second in all. InnoDB sacrifices the
+/// smaller transaction, so who retries in small parts must outlast the large ones.
+const TRIES: u32 = 30;
+const LONGEST_PAUSE_MS: u32 = 40;
 /// Instances remembered per process: ten times the largest fleet we know of.
 const REMEMBERED: usize = 200_000;
 const RECORDING: &str = "record observations";
@@ -364,7 +366,7 @@ impl Patience {
         self.conflicts += 1;
         self.smaller = (self.smaller + 1).min(CHUNK_ROWS.ilog2() / 2 + 1);
         tracing::debug!(self.conflicts, "recording collided with another, trying again with fewer rows");
-        tokio::time::sleep(Duration::from_millis(u64::from(self.conflicts * 3))).await;
+        tokio::time::sleep(Duration::from_millis(u64::from((self.conflicts * 3).min(LONGEST_PAUSE_MS)))).await;
         Ok(())
     }
 }
@@ -483,9 +485,10 @@ async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>]) -> Result<
         query.push_bind(u8::from(one.failure.kind.is_sign_of_life())).push(" AS UNSIGNED) AS alive, CAST(");
         query.push_bind(stamp(one.observed_at)).push(" AS DATETIME(6)) AS observed_at");
     }
-    // Straight: from the few failures to their rows, in key order.
+    // Straight and by that index: from the few failures to their rows, in key order. On a small table the optimizer would
+    // scan, and lock rows of others.
     query.push(
-        ") f STRAIGHT_JOIN instance i ON i.hostname = f.hostname AND i.port = f.port \
+        ") f STRAIGHT_JOIN instance i FORCE INDEX (instance_name) ON i.hostname = f.hostname AND i.port = f.port \
          SET i.failures = i.failures + 1, i.error_kind = f.error_kind, i.last_error = f.last_error, \
              i.partial_success = f.alive, i.last_checked_at = f.observed_at, i.changed_at = NOW(6), \
              i.observed_at = f.observed_at \
