@@ -101,13 +101,29 @@ impl Answer {
     }
 }
 
+/// An answer that is printed like any other, and yet is a failure: `config check` of a configuration with problems.
+#[derive(Debug)]
+pub(crate) struct Unhealthy {
+    pub(crate) answer: Answer,
+    pub(crate) problem: String,
+}
+
+impl std::fmt::Display for Unhealthy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.problem)
+    }
+}
+
+impl std::error::Error for Unhealthy {}
+
 /// The record of an instance as the compatibility API shows it.
 fn record(instance: &Instance, view: &View) -> anyhow::Result<Value> {
     Ok(serde_json::to_value(legacy::Instance::stored(instance, view))?)
 }
 
-fn ended(lines: &[String]) -> String {
-    lines.iter().map(|line| format!("{line}\n")).collect()
+/// Each line with its end.
+pub(crate) fn ended<T: AsRef<str>>(lines: impl IntoIterator<Item = T>) -> String {
+    lines.into_iter().fold(String::new(), |text, line| text + line.as_ref() + "\n")
 }
 
 /// Columns side by side for people, two blanks apart, without blanks at the ends of lines.

@@ -31,16 +31,16 @@ pub(crate) fn normalise(arguments: &[String]) -> Vec<String> {
             words.push(argument.clone());
             continue;
         };
-        match (find(name).map(|flag| flag.takes), value) {
-            (Some(_), Some(value)) => canonical.push(format!("--{name}={value}")),
-            (Some(Takes::Value(_)), None) => match rest.next() {
-                Some(value) => canonical.push(format!("--{name}={value}")),
-                None => canonical.push(format!("--{name}")),
-            },
-            (Some(Takes::Switch), None) => canonical.push(format!("--{name}=true")),
-            (None, Some(value)) => canonical.push(format!("--{name}={value}")),
-            (None, None) => canonical.push(format!("--{name}")),
-        }
+        let value = match (value, find(name).map(|flag| flag.takes)) {
+            (Some(value), _) => Some(value),
+            (None, Some(Takes::Value(_))) => rest.next().map(String::as_str),
+            (None, Some(Takes::Switch)) => Some("true"),
+            (None, None) => None,
+        };
+        canonical.push(match value {
+            Some(value) => format!("--{name}={value}"),
+            None => format!("--{name}"),
+        });
     }
     if !words.is_empty() {
         canonical.push("--".to_owned());

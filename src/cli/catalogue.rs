@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use futures::future::LocalBoxFuture;
+use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::commands;
@@ -138,10 +139,23 @@ pub(crate) fn listing() -> String {
     text
 }
 
+/// The listing as data.
+pub(crate) fn listing_as_json() -> Value {
+    let entry = |command: &Command| {
+        json!({
+            "command": command.name,
+            "section": command.section,
+            "summary": command.summary,
+            "built": !matches!(command.run, Run::Later),
+        })
+    };
+    all().map(entry).collect()
+}
+
 /// What `help <topic>` prints: the topic's name in any case, then what is known of it.
-pub(crate) fn explain(topic: &str) -> String {
+pub(crate) fn explain(topic: &str) -> Answer {
     let help = find(topic).map_or("", |command| if command.help.is_empty() { command.summary } else { command.help });
-    format!("{topic}:\n{help}\n")
+    Answer { text: format!("{topic}:\n{help}\n"), json: json!({ "command": topic, "help": help }) }
 }
 
 /// The known word most like this one, if any is like it.
@@ -185,7 +199,7 @@ mod tests {
 
     #[test]
     fn help_names_the_topic_even_when_nothing_is_known() {
-        assert_eq!(explain("nonsense"), "nonsense:\n\n");
-        assert!(explain("stop-slave").starts_with("stop-slave:\n"));
+        assert_eq!(explain("nonsense").text, "nonsense:\n\n");
+        assert!(explain("stop-slave").text.starts_with("stop-slave:\n"));
     }
 }

@@ -14,14 +14,14 @@ mod answer;
 mod arguments;
 mod catalogue;
 mod commands;
+#[cfg(test)]
+mod end_to_end;
 mod identity;
 mod io;
 mod logging;
 mod process;
 mod run;
 mod session;
-#[cfg(test)]
-mod end_to_end;
 
 use std::process::ExitCode;
 use std::time::Duration;

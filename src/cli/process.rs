@@ -34,6 +34,8 @@ use crate::session::{Base, shared};
 use ::service::{self as parts, Handles, Identity};
 use signals::Signals;
 
+/// How long signing off from the registry of nodes may take.
+const SIGN_OFF: Duration = Duration::from_secs(3);
 /// The local estimate of the database's clock is renewed this often.
 const ASK_CLOCK_EVERY: Duration = Duration::from_secs(5);
 
@@ -136,6 +138,8 @@ impl Parts {
         tokio::select! {
             () = async { while self.stays.join_next().await.is_some() {} } => {}
             () = signals.abort.cancelled() => {}
+            // Without a backend there is nothing to sign off from.
+            () = tokio::time::sleep(SIGN_OFF) => {}
         }
         failure.map_or(Ok(()), Err)
     }

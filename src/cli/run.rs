@@ -2,16 +2,21 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{Environment, Loader};
 use time::UtcOffset;
 
+use crate::answer::{Answer, Unhealthy};
 use crate::arguments::{self, Flags, Mistake, Request, split_instances};
 use crate::catalogue::{self, Command, Run};
 use crate::io::{Io, ReaderGone};
 use crate::logging::{self, Logging};
 use crate::session::{Base, Me, Session};
 use crate::{commands, exit};
+
+/// Time for a command besides waiting for the backend.
+const BESIDES: Duration = Duration::from_secs(30);
 
 /// What surrounds a run besides its arguments.
 #[derive(Debug)]
@@ -64,12 +69,14 @@ async fn perform(request: Request, flags: Flags, surroundings: Surroundings, io:
             io.say(&arguments::usage());
             Ok(())
         }
-        Request::Version => io.print(&commands::meta::version()),
+        Request::Version => io.print(&commands::meta::version().render(flags.is_on("json"))),
+        // A listing is talk, as in the original; asked for as JSON it is data.
+        Request::Help(None) if flags.is_on("json") => io.print(&format!("{}\n", catalogue::listing_as_json())),
         Request::Help(None) => {
             io.say(&catalogue::listing());
             Ok(())
         }
-        Request::Help(Some(topic)) => io.print(&catalogue::explain(&topic)),
+        Request::Help(Some(topic)) => io.print(&catalogue::explain(&topic).render(flags.is_on("json"))),
         Request::CheatSheet => {
             base(flags, Vec::new(), surroundings, false)?;
             io.print(commands::meta::CHEAT_SHEET)
@@ -113,10 +120,20 @@ async fn execute(command: &Command, base: &Base, io: &mut Io<'_>) -> anyhow::Res
     let given = base.flags.get("i").filter(|text| !text.trim().is_empty());
     match command.run {
         Run::Later => anyhow::bail!("not built yet: {}", command.name),
-        Run::Alone(run) => io.print(&run(base).await?.render(as_json)),
+        // A process that stays has nothing to answer when it ends.
+        Run::Alone(run) if commands::LONG_RUNNING.contains(&command.name) => run(base).await.map(drop),
+        Run::Alone(run) => match run(base).await {
+            Err(error) => {
+                if let Some(unhealthy) = error.downcast_ref::<Unhealthy>() {
+                    io.print(&unhealthy.answer.render(as_json))?;
+                }
+                Err(error)
+            }
+            Ok(answer) => io.print(&answer.render(as_json)),
+        },
         Run::Whole(run) => {
             let session = Session::new(base, &base.connect().await?, given.map(str::to_owned));
-            io.print(&run(&session).await?.render(as_json))
+            io.print(&in_time(base, run(&session)).await?.render(as_json))
         }
         Run::Each(run) => {
             let instances: Vec<Option<&str>> = match given.map(split_instances) {
@@ -127,12 +144,20 @@ async fn execute(command: &Command, base: &Base, io: &mut Io<'_>) -> anyhow::Res
             let mut session = Session::new(base, &base.connect().await?, None);
             for instance in instances {
                 session.given = instance.map(str::to_owned);
-                let answer = run(&session).await?;
+                let answer = in_time(base, run(&session)).await?;
                 io.print(&answer.render(as_json))?;
             }
             Ok(())
         }
     }
+}
+
+/// A backend that stops answering in the middle must not hold a crontab for ever: the longest wait for an answer, and
+/// what a discovery may take besides.
+async fn in_time(base: &Base, work: impl Future<Output = anyhow::Result<Answer>>) -> anyhow::Result<Answer> {
+    let limit = Duration::from_secs(base.settings().backend.read_timeout_seconds) + BESIDES;
+    let done = tokio::time::timeout(limit, work).await;
+    done.unwrap_or_else(|_| Err(anyhow::anyhow!("the backend did not answer within {} s", limit.as_secs())))
 }
 
 /// The word is no command.

@@ -1,11 +1,13 @@
 //! Looking at the configuration.
 
+use std::fmt::Write as _;
+
 use anyhow::bail;
 use config::{Key, Origin, Reload, Status};
 use serde_json::{Map, Value, json};
 
 use super::alone;
-use crate::answer::Answer;
+use crate::answer::{Answer, Unhealthy};
 use crate::catalogue::Command;
 use crate::session::Base;
 
@@ -43,11 +45,12 @@ async fn config(base: &Base) -> anyhow::Result<Answer> {
 fn check(base: &Base) -> anyhow::Result<Answer> {
     let mut report = config::check(&base.loaded);
     report.problems.extend(base.settings().check_backend());
-    if report.problems.is_empty() {
-        return Ok(Answer { text: report.to_string(), json: serde_json::to_value(&report)? });
+    let answer = Answer { text: report.to_string(), json: serde_json::to_value(&report)? };
+    match report.problems.len() {
+        0 => Ok(answer),
+        1 => Err(Unhealthy { answer, problem: "the configuration has a problem".to_owned() }.into()),
+        count => Err(Unhealthy { answer, problem: format!("the configuration has {count} problems") }.into()),
     }
-    let problems: Vec<String> = report.problems.iter().map(ToString::to_string).collect();
-    bail!("configuration: {} problems\n{}", problems.len(), problems.join("\n"))
 }
 
 async fn dump(base: &Base) -> anyhow::Result<Answer> {
@@ -64,9 +67,9 @@ fn keys() -> anyhow::Result<Answer> {
     for key in config::keys() {
         if key.section != section {
             section = key.section;
-            text.push_str(&format!("{}{section}\n", if text.is_empty() { "" } else { "\n" }));
+            let _ = writeln!(text, "{}{section}", if text.is_empty() { "" } else { "\n" });
         }
-        text.push_str(&format!("  {} ({}{})\n      {}\n", key.name, key.kind.name(), status(key), key.meaning));
+        let _ = writeln!(text, "  {} ({}{})\n      {}", key.name, key.kind.name(), status(key), key.meaning);
         rows.push(json!({
             "key": key.name,
             "section": key.section,

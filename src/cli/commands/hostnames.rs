@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use service::actions::hostnames;
 
 use super::each;
-use crate::answer::Answer;
+use crate::answer::{Answer, ended};
 use crate::catalogue::Command;
 use crate::session::Session;
 
@@ -65,7 +65,7 @@ async fn show_virtual(session: &Session<'_>) -> anyhow::Result<Answer> {
 
 fn pairs(pairs: impl IntoIterator<Item = (String, String)>) -> Answer {
     let pairs: Vec<(String, String)> = pairs.into_iter().collect();
-    let text = pairs.iter().map(|(host, name)| format!("{host} {name}\n")).collect();
+    let text = ended(pairs.iter().map(|(host, name)| format!("{host} {name}")));
     let map: serde_json::Map<String, Value> = pairs.into_iter().map(|(host, name)| (host, json!(name))).collect();
     Answer { text, json: map.into() }
 }

@@ -1,5 +1,6 @@
 //! About this program and who may use it.
 
+use serde_json::json;
 use service::actions::tokens;
 
 use super::each;
@@ -55,9 +56,11 @@ Try it on throw-away servers:
 -c COMMAND is the same as COMMAND. Full list: orchestrator help; one command: orchestrator help COMMAND; flags: --help
 ";
 
-/// Version line and, where the build knows it, the commit.
-pub(crate) fn version() -> String {
-    format!("{}\n{}\n", env!("CARGO_PKG_VERSION"), option_env!("ORCHESTRATOR_GIT_COMMIT").unwrap_or("unknown commit"))
+/// Version and, where the build knows it, the commit: a line each.
+pub(crate) fn version() -> Answer {
+    let (version, commit) = (env!("CARGO_PKG_VERSION"), option_env!("ORCHESTRATOR_GIT_COMMIT"));
+    let text = format!("{version}\n{}\n", commit.unwrap_or("unknown commit"));
+    Answer { text, json: json!({ "version": version, "commit": commit }) }
 }
 
 async fn access_token(session: &Session<'_>) -> anyhow::Result<Answer> {

@@ -7,7 +7,7 @@ use store::nodes::Node;
 
 use super::each;
 use super::queue::age;
-use crate::answer::{Answer, columns};
+use crate::answer::{Answer, columns, ended};
 use crate::catalogue::Command;
 use crate::session::Session;
 
@@ -98,7 +98,7 @@ fn silence(node: &Node) -> f64 {
 async fn active(session: &Session<'_>) -> anyhow::Result<Answer> {
     let found = nodes::list(&session.scope).await?;
     let live: Vec<&Node> = found.iter().filter(|node| node.is_live()).collect();
-    let text = live.iter().map(|node| format!("{}:{}\n", node.registration.name, node.registration.token)).collect();
+    let text = ended(live.iter().map(|node| format!("{}:{}", node.registration.name, node.registration.token)));
     let json = live
         .iter()
         .map(|node| json!({ "Hostname": node.registration.name, "Token": node.registration.token }))

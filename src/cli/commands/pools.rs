@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use service::actions::pools;
 
 use super::each;
-use crate::answer::Answer;
+use crate::answer::{Answer, ended};
 use crate::catalogue::{Command, Run};
 use crate::session::Session;
 
@@ -47,10 +47,11 @@ async fn submit(session: &Session<'_>) -> anyhow::Result<Answer> {
 
 async fn all(session: &Session<'_>) -> anyhow::Result<Answer> {
     let found = pools::all(&session.scope).await?;
-    let text = found
-        .iter()
-        .map(|one| format!("{}\t{}\t{}\t{}\n", one.cluster_name, one.cluster_alias, one.pool, one.key))
-        .collect();
+    let lines = found.iter().map(|one| {
+        let fields = [&one.cluster_name, &one.cluster_alias, &one.pool, &one.key.to_string()];
+        fields.map(String::as_str).join("\t")
+    });
+    let text = ended(lines);
     let rows: Vec<Value> = found
         .iter()
         .map(|one| {

@@ -1,5 +1,7 @@
 //! Looking into the job queue.
 
+use std::fmt::Write as _;
+
 use anyhow::{Context, bail};
 use queue::{Cancelled, Filter, JobView, State};
 use serde_json::{Value, json};
@@ -122,7 +124,7 @@ fn show(job: &JobView) -> anyhow::Result<Answer> {
             Value::String(value) => value.clone(),
             other => other.to_string(),
         };
-        text.push_str(&format!("{name:<17} {value}\n"));
+        let _ = writeln!(text, "{name:<17} {value}");
     }
     Ok(Answer { text, json })
 }

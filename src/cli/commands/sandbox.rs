@@ -7,7 +7,7 @@ use harness::{Flavor, sandbox};
 use serde_json::json;
 
 use super::alone;
-use crate::answer::{Answer, columns};
+use crate::answer::{Answer, columns, ended};
 use crate::catalogue::Command;
 use crate::session::Base;
 
@@ -34,7 +34,7 @@ async fn run(base: &Base) -> anyhow::Result<Answer> {
             let flavor: Flavor = base.flags.get("flavor").unwrap_or(Flavor::MySql.word()).parse()?;
             let replicas = base.flags.number("replicas").map_err(anyhow::Error::msg)?.unwrap_or(DEFAULT_REPLICAS);
             let up = sandbox::up(flavor, usize::try_from(replicas).unwrap_or(usize::MAX), &dir).await?;
-            let text = up.servers.iter().map(|server| format!("{}\t{}\n", server.name, server.address())).collect();
+            let text = ended(up.servers.iter().map(|server| format!("{}\t{}", server.name, server.address())));
             Ok(Answer { text, json: serde_json::to_value(&up)? })
         }
         ["status"] => {

@@ -4,7 +4,7 @@ use serde_json::json;
 use service::actions::tags;
 
 use super::each;
-use crate::answer::Answer;
+use crate::answer::{Answer, ended};
 use crate::catalogue::Command;
 use crate::session::Session;
 
@@ -61,7 +61,7 @@ async fn list(session: &Session<'_>) -> anyhow::Result<Answer> {
     let found = tags::list(&session.scope, &session.instance().await?).await?;
     let pairs: serde_json::Map<String, serde_json::Value> =
         found.iter().map(|(name, value)| (name.clone(), json!(value))).collect();
-    let text = found.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let text = ended(found.iter().map(|(name, value)| format!("{name}={value}")));
     Ok(Answer { text, json: pairs.into() })
 }
 

@@ -1,5 +1,7 @@
 //! Every command's answer on a cluster of one primary and three replicas.
 
+use std::fmt::Write as _;
+
 use harness::Flavor;
 
 use super::fixture::Site;
@@ -11,7 +13,7 @@ async fn transcript(site: &Site, lines: &[&str]) -> String {
         let ran = site.run(line).await;
         let fatal = ran.err.split_once(" FATAL ").map_or(String::new(), |(_, error)| format!("! {error}"));
         assert_eq!(ran.code == 0, ran.err.is_empty(), "{line}: {ran:?}");
-        text.push_str(&format!("$ {line}\n{}{fatal}", ran.out));
+        let _ = write!(text, "$ {line}\n{}{fatal}", ran.out);
     }
     text
 }

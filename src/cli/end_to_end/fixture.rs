@@ -63,7 +63,7 @@ impl Site {
             "MySQLOrchestratorPassword": ROOT.password,
             "HostnameResolveMethod": "none",
             // The seeded checks stay recent for as long as any test takes.
-            "InstancePollSeconds": 3600,
+            "InstancePollSeconds": 60,
         });
         write!(config, "{settings}").expect("write the configuration");
         Self { pool, config }
@@ -72,7 +72,7 @@ impl Site {
     /// A migrated database with the cluster db1 > db2, db3 > db4.
     pub(super) async fn seeded(flavor: Flavor) -> Self {
         let site = Self::bare(flavor).await;
-        assert_eq!(site.run("migrate").await.code, 0);
+        site.ok("migrate").await;
         site.seed().await;
         site
     }
@@ -89,7 +89,7 @@ impl Site {
     /// stdout of a command that must succeed in silence.
     pub(super) async fn ok(&self, line: &str) -> String {
         let ran = self.run(line).await;
-        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{line}");
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{line}: {ran:?}");
         ran.out
     }
 

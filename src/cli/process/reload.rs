@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::Loader;
 use service::Handles;
@@ -9,6 +10,9 @@ use store::audit::{self, Entry};
 use tokio::signal::unix::Signal;
 
 use crate::session::Base;
+
+/// For a record nobody waits for.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Reads the files of the start again.
 #[derive(Debug)]
@@ -75,5 +79,17 @@ impl Reloader {
     async fn record(&self, trigger: &str) -> Result<(), store::Error> {
         let mut conn = self.handles.connection("record a reload").await?;
         audit::write(&mut conn, &Entry::fleet("reload-configuration", &self.actor, trigger)).await
+    }
+}
+
+/// Records that this service was told to stop; gives up soon, because a service stops without its backend, too.
+pub(super) async fn record_shutdown(handles: &Handles, signal: &str) {
+    let message = format!("Triggered via {signal}");
+    let writing = async {
+        let mut conn = handles.connection("record the shutdown").await?;
+        audit::write(&mut conn, &Entry::fleet("shutdown", &handles.identity.name, &message)).await
+    };
+    if !matches!(tokio::time::timeout(PATIENCE, writing).await, Ok(Ok(()))) {
+        tracing::warn!("could not record the shutdown in the audit");
     }
 }

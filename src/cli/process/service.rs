@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use service::{Identity, http, leader};
 
+use super::reload::record_shutdown;
 use super::worker::{add as add_worker, concurrency, datacenters};
 use super::{Parts, Signals, start};
 use crate::answer::Answer;
@@ -47,7 +48,11 @@ pub(crate) async fn serve(base: &Base) -> anyhow::Result<Answer> {
     };
     let serve = http::serve(bound, Arc::clone(&started.handles), options, parts.stop.clone());
     parts.add("the HTTP listener", async move { Ok(serve.await?) });
-    parts.run(&signals).await?;
+    let ended = parts.run(&signals).await;
+    if let Some(signal) = signals.cause.get() {
+        record_shutdown(&started.handles, signal).await;
+    }
+    ended?;
     tracing::info!("stopped");
     Ok(Answer::nothing())
 }

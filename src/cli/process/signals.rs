@@ -1,5 +1,7 @@
 //! Signals: two stages of stopping, and reload.
 
+use std::sync::{Arc, OnceLock};
+
 use anyhow::Context;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -13,6 +15,8 @@ pub(super) struct Signals {
     pub(super) abort: CancellationToken,
     /// SIGHUP. Taken by whoever reloads; until then the signal is ignored, instead of ending the process.
     pub(super) hangups: Option<Signal>,
+    /// Name of the first signal to stop.
+    pub(super) cause: Arc<OnceLock<&'static str>>,
 }
 
 impl Signals {
@@ -23,6 +27,8 @@ impl Signals {
         let hangups = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         let (stop, abort) = (CancellationToken::new(), CancellationToken::new());
         let (on_stop, on_abort) = (stop.clone(), abort.clone());
+        let cause = Arc::new(OnceLock::new());
+        let told = Arc::clone(&cause);
         tokio::spawn(async move {
             let mut asked = false;
             loop {
@@ -36,10 +42,11 @@ impl Signals {
                     return;
                 }
                 asked = true;
+                told.get_or_init(|| name);
                 tracing::info!(signal = name, "stopping: finishing what was begun; a second signal stops at once");
                 on_stop.cancel();
             }
         });
-        Ok(Self { stop, abort, hangups: Some(hangups) })
+        Ok(Self { stop, abort, hangups: Some(hangups), cause })
     }
 }
