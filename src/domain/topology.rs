@@ -60,7 +60,8 @@ pub fn errant(own: &ServerFacts, placement: &Placement, upstream: Option<&Server
     if own.gtid.executed.is_empty() || own.gtid.executed == upstream.gtid.executed {
         return String::new();
     }
-    let (Ok(executed), Ok(above)) = (GtidSet::parse(&own.gtid.executed), GtidSet::parse(&upstream.gtid.executed)) else {
+    let (Ok(executed), Ok(above)) = (GtidSet::parse(&own.gtid.executed), GtidSet::parse(&upstream.gtid.executed))
+    else {
         return String::new();
     };
     let ancestry: Vec<Uuid> = placement.ancestry_uuid.split(',').filter_map(|uuid| uuid.parse().ok()).collect();

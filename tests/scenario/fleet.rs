@@ -242,10 +242,8 @@ impl Drop for Fleet {
 /// An executable of this workspace: named by the environment, or in the target directory.
 pub fn binary(variable: &str) -> Result<PathBuf> {
     let default = if variable == "SIMULATOR_BIN" { "simulator" } else { "orchestrator" };
-    let path = std::env::var_os(variable).map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug").join(default),
-        PathBuf::from,
-    );
+    let path = std::env::var_os(variable)
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/debug").join(default), PathBuf::from);
     if path.is_file() {
         Ok(path)
     } else {

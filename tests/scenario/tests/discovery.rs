@@ -19,7 +19,8 @@ struct Truth<'a> {
 impl Truth<'_> {
     async fn scalar(&self, sql: &str) -> Result<String> {
         let mut conn = self.server.connect_root().await?;
-        let value: Option<String> = sqlx::query_scalar(&format!("SELECT CAST(({sql}) AS CHAR)")).fetch_one(&mut conn).await?;
+        let value: Option<String> =
+            sqlx::query_scalar(&format!("SELECT CAST(({sql}) AS CHAR)")).fetch_one(&mut conn).await?;
         Ok(value.unwrap_or_default())
     }
 
@@ -52,7 +53,11 @@ fn on(text: &str) -> bool {
 async fn check_attributes(record: &Value, truth: &Truth<'_>) -> Result<()> {
     let same = |field: &str, wanted: Value| {
         let found = &record[field];
-        if *found == wanted { Ok(()) } else { bail!("{}: {field} is {found}, the server says {wanted}", truth.server.address()) }
+        if *found == wanted {
+            Ok(())
+        } else {
+            bail!("{}: {field} is {found}, the server says {wanted}", truth.server.address())
+        }
     };
     let server = truth.server;
     same("Key", json!({ "Hostname": server.host(), "Port": server.port() }))?;
@@ -181,7 +186,8 @@ async fn a_mysql_tree_of_depth_three_with_semi_sync_and_a_delayed_replica() -> R
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_mariadb_tree() -> Result<()> {
-    let topology = Topology::start(Flavor::MariaDb, "a semisync=source\n  b semisync=replica\n    c\n  d delay=600").await?;
+    let topology =
+        Topology::start(Flavor::MariaDb, "a semisync=source\n  b semisync=replica\n    c\n  d delay=600").await?;
     let fleet = started(Flavor::MySql).await?;
     let text = discover(&fleet, &topology, "a").await?;
     assert_eq!(depths(&text, &topology), expected(&[("a", 0), ("b", 1), ("c", 2), ("d", 1)]), "{text}");

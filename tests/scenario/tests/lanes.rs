@@ -35,11 +35,7 @@ fn connected_to(pid: u32, port: u16) -> Result<BTreeSet<Ipv4Addr>> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn workers_keep_to_their_datacenters_while_others_live() -> Result<()> {
-    let spec = FleetSpec {
-        servers: 40,
-        datacenters: vec!["dc1".to_owned(), "dc2".to_owned()],
-        ..FleetSpec::default()
-    };
+    let spec = FleetSpec { servers: 40, datacenters: vec!["dc1".to_owned(), "dc2".to_owned()], ..FleetSpec::default() };
     let servers = simulator::Fleet::new(spec)?;
     let datacenters: BTreeMap<Ipv4Addr, String> =
         (0..40).filter_map(|n| Some((*servers.address(n)?.ip(), servers.datacenter(n)?.to_owned()))).collect();

@@ -108,7 +108,8 @@ async fn check(pool: &MySqlPool, killed: &BTreeSet<String>, seconds: f64) -> Res
             "job {number} ran again although nobody was killed: {workers:?}"
         );
     }
-    let outcomes = sqlx::query("SELECT outcome, COUNT(*) AS n FROM job_outcome GROUP BY outcome").fetch_all(pool).await?;
+    let outcomes =
+        sqlx::query("SELECT outcome, COUNT(*) AS n FROM job_outcome GROUP BY outcome").fetch_all(pool).await?;
     for row in &outcomes {
         assert_eq!(row.try_get_unchecked::<String, _>("outcome")?, "done");
     }

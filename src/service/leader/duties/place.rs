@@ -12,13 +12,23 @@ use crate::leader::{Duty, DutyError, Inventory, Leading};
 
 /// New facts are placed within this time.
 const EVERY: Duration = Duration::from_millis(500);
-/// Even without new facts: aliases may have been overridden, registrations must not expire.
+/// Even without new facts: aliases may have been overridden.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
+/// Aliases and domains are registered again after this long, changed or not: far below their shortest lifetime.
+const REGISTER_EVERY: Duration = Duration::from_secs(300);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Place {
     placed: Option<(u64, Instant)>,
+    registered: Option<(Registered, Instant)>,
+}
+
+/// What clusters are called.
+#[derive(Debug, PartialEq, Eq)]
+struct Registered {
+    aliases: Vec<(String, String)>,
+    domains: HashMap<String, String>,
 }
 
 impl Duty for Place {
@@ -51,14 +61,29 @@ impl Duty for Place {
                 }
             }
         }
-        let aliases = store::clusters::choose_aliases(inventory.instances());
-        let domains = domains(&inventory);
+        let wanted = Registered {
+            aliases: store::clusters::choose_aliases(inventory.instances()),
+            domains: domains(&inventory),
+        };
         drop(inventory);
-        let mut transaction = leading.fenced().await?;
-        store::clusters::register_aliases(&mut transaction, &aliases).await?;
-        store::clusters::register_domains(&mut transaction, &domains).await?;
-        transaction.commit().await?;
+        self.register(leading, wanted).await?;
         self.placed = Some((version, Instant::now()));
+        Ok(())
+    }
+}
+
+impl Place {
+    /// Registers aliases and domains when they changed, and now and then so that they do not expire.
+    async fn register(&mut self, leading: &Leading, wanted: Registered) -> Result<(), DutyError> {
+        let is_known = |known: &(Registered, Instant)| known.0 == wanted && known.1.elapsed() < REGISTER_EVERY;
+        if self.registered.as_ref().is_some_and(is_known) {
+            return Ok(());
+        }
+        let mut transaction = leading.fenced().await?;
+        store::clusters::register_aliases(&mut transaction, &wanted.aliases).await?;
+        store::clusters::register_domains(&mut transaction, &wanted.domains).await?;
+        transaction.commit().await?;
+        self.registered = Some((wanted, Instant::now()));
         Ok(())
     }
 }
