@@ -14,11 +14,7 @@ pub async fn page(scope: &Scope, number: u32, key: Option<&InstanceKey>) -> Resu
 }
 
 /// The same with all that is known about the entries.
-pub async fn entries(
-    scope: &Scope,
-    number: u32,
-    key: Option<&InstanceKey>,
-) -> Result<Vec<store::audit::Audit>, Error> {
+pub async fn entries(scope: &Scope, number: u32, key: Option<&InstanceKey>) -> Result<Vec<store::audit::Audit>, Error> {
     Ok(store::audit::page(&scope.pool, key, number).await?)
 }
 
@@ -64,7 +60,7 @@ fn line(scope: &Scope, what: &Record<'_>, now: i64) -> String {
     let key = what.key.map(ToString::to_string).unwrap_or_default();
     let fields = [&backend_text(Some(now)), what.kind, &key, what.cluster, &scope.actor, what.message];
     let clean = |field: &&str| field.chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
-    let mut line = fields.iter().map(|field| clean(field)).collect::<Vec<_>>().join("\t");
+    let mut line = fields.iter().map(clean).collect::<Vec<_>>().join("\t");
     line.push('\n');
     line
 }

@@ -101,9 +101,7 @@ fn info_of(scope: &Scope, cluster: store::clusters::ClusterInfo) -> ClusterInfo 
 /// clients match.
 pub async fn primary(scope: &Scope, name: &str) -> Result<Instance, Error> {
     let members = instances::of_cluster(scope, name).await?;
-    search::cluster_primary(&members)
-        .cloned()
-        .ok_or_else(|| Error::NotFound(format!("No masters found for {name}")))
+    search::cluster_primary(&members).cloned().ok_or_else(|| Error::NotFound(format!("No masters found for {name}")))
 }
 
 /// The writable primaries, one per cluster, by cluster name.

@@ -41,7 +41,9 @@ mod tests {
 
     #[test]
     fn reads_every_unit_and_refuses_the_rest() {
-        for (text, seconds) in [("10s", 10), ("2m", 120), ("3h", 10_800), ("1d", 86_400), ("2w", 1_209_600), (" 5s\n", 5)] {
+        for (text, seconds) in
+            [("10s", 10), ("2m", 120), ("3h", 10_800), ("1d", 86_400), ("2w", 1_209_600), (" 5s\n", 5)]
+        {
             assert_eq!(parse(text).expect(text).as_secs(), seconds, "{text}");
         }
         for text in ["", "s", "10", "ten s", "-1s", "1.5h", "1y", "0s", "99999999999999999999s", "99999999w", "10ß"] {

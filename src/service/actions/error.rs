@@ -23,7 +23,9 @@ pub enum Error {
     #[error("{0}")]
     Invalid(String),
     /// Nobody works: start a worker.
-    #[error("no live worker serves lane {lane}: start one with `orchestrator worker`, or `orchestrator http` without --no-worker")]
+    #[error(
+        "no live worker serves lane {lane}: start one with `orchestrator worker`, or `orchestrator http` without --no-worker"
+    )]
     NoWorker {
         /// The lane a job would wait in.
         lane: String,

@@ -221,7 +221,7 @@ mod tests {
                 replica.has_filters = true;
             }
         };
-        let cases = [
+        let cases = vec![
             (own(), own(), "itself"),
             (own(), edit(other(), |facts| facts.log_bin = false), "binary logs"),
             (own(), edit(other(), |facts| facts.log_replica_updates = false), "log_slave_updates"),

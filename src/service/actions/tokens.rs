@@ -31,5 +31,5 @@ pub async fn owner(scope: &Scope, public: &str, secret: &str) -> Result<Option<S
 
 fn random_hex() -> String {
     let bytes: [u8; 32] = rand::random();
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::with_capacity(64), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -86,9 +86,9 @@ fn identify(auth: &Auth, headers: &HeaderMap) -> Option<Caller> {
     match auth.authentication_method {
         AuthMethod::None | AuthMethod::Token => Some(Caller::default()),
         AuthMethod::Basic => credentials(headers).filter(|given| is_configured_user(auth, given)).map(known),
-        AuthMethod::Multi => credentials(headers)
-            .filter(|given| given.0 == READONLY_USER || is_configured_user(auth, given))
-            .map(known),
+        AuthMethod::Multi => {
+            credentials(headers).filter(|given| given.0 == READONLY_USER || is_configured_user(auth, given)).map(known)
+        }
         AuthMethod::Proxy => {
             let user = headers.get(auth.auth_user_header.as_str()).and_then(|value| value.to_str().ok());
             Some(Caller { user: user.unwrap_or_default().trim().to_owned() })
@@ -179,7 +179,7 @@ mod tests {
         let mut auth = Settings::default().auth;
         auth.authentication_method = method;
         auth.http_auth_user = "dba".to_owned();
-        auth.http_auth_password = config::Secret::new("s3cret:x");
+        auth.http_auth_password = config::Secret::from("s3cret:x");
         auth
     }
 
@@ -216,7 +216,7 @@ mod tests {
     fn an_empty_configured_user_lets_nobody_in() {
         let mut auth = auth(AuthMethod::Basic);
         auth.http_auth_user = String::new();
-        auth.http_auth_password = config::Secret::new("");
+        auth.http_auth_password = config::Secret::from("");
         assert_eq!(user(&auth, &basic(":")), None);
     }
 
@@ -225,7 +225,9 @@ mod tests {
         let mut auth = auth(AuthMethod::Proxy);
         auth.auth_user_header = "x-forwarded-USER".to_owned();
         let headers: HeaderMap =
-            [(header::HeaderName::from_static("x-forwarded-user"), HeaderValue::from_static("ann"))].into_iter().collect();
+            [(header::HeaderName::from_static("x-forwarded-user"), HeaderValue::from_static("ann"))]
+                .into_iter()
+                .collect();
         assert_eq!(user(&auth, &headers).as_deref(), Some("ann"));
         assert_eq!(user(&auth, &HeaderMap::new()).as_deref(), Some(""));
     }

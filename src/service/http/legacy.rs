@@ -28,7 +28,7 @@ use axum::response::IntoResponse;
 use futures::future::BoxFuture;
 use percent_encoding::percent_decode_str;
 
-use call::{Call, Answer};
+use call::{Answer, Call};
 
 use super::auth::{self, Caller, Refusal};
 use super::origin::Origin;
@@ -148,9 +148,8 @@ fn capture(pattern: &'static str, segments: &[&str]) -> Option<Params> {
             Some(name) if !segment.is_empty() && !segment.contains(['#', '?']) => {
                 params.push((name, (*segment).to_owned()));
             }
-            Some(_) => return None,
             None if part == *segment => {}
-            None => return None,
+            Some(_) | None => return None,
         }
     }
     rest.next().is_none().then_some(params)

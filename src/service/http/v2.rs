@@ -14,7 +14,7 @@ use api::v2::Problem;
 use axum::extract::rejection::{JsonRejection, QueryRejection};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
+use axum::routing::{any, delete, get, post};
 use axum::{Json, Router};
 use serde::Serialize;
 use utoipa::OpenApi;
@@ -79,10 +79,7 @@ pub(super) fn router() -> Router<Arc<Site>> {
         .route("/clusters/{name}/topology", get(clusters::draw_topology))
         .route("/instances", get(instances::list_instances))
         .route("/instances/{host}/{port}", get(instances::read_instance).delete(instances::forget_instance))
-        .route(
-            "/instances/{host}/{port}/downtime",
-            post(operators::begin_downtime).delete(operators::end_downtime),
-        )
+        .route("/instances/{host}/{port}/downtime", post(operators::begin_downtime).delete(operators::end_downtime))
         .route("/instances/{host}/{port}/maintenance", post(operators::begin_maintenance))
         .route("/downtimes", get(operators::list_downtimes))
         .route("/maintenance", get(operators::list_maintenance))
@@ -92,7 +89,8 @@ pub(super) fn router() -> Router<Arc<Site>> {
         .route("/jobs/{id}", get(jobs::read_job).delete(jobs::cancel_job))
         .route("/jobs/{id}/retry", post(jobs::retry_job))
         .route("/discoveries", post(jobs::submit_discovery))
-        .fallback(unknown)
+        // Not a fallback: the compatibility API catches everything below `/api/`.
+        .route("/{*rest}", any(unknown))
         .method_not_allowed_fallback(wrong_method)
 }
 

@@ -1,5 +1,7 @@
 //! What people say about instances: downtime, maintenance, promotion rules, virtual names.
 
+use std::future::ready;
+
 use api::legacy::{AutomatedRecoveryFilters, Key};
 
 use super::super::reply::Reply;
@@ -8,21 +10,61 @@ use super::{Access, Route};
 use crate::actions::{Error, candidates, downtime, hostnames, maintenance};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "begin-downtime/:host/:port/:owner/:reason", access: Access::Write, run: |call| Box::pin(begin_downtime(call)) },
-    Route { pattern: "begin-downtime/:host/:port/:owner/:reason/:duration", access: Access::Write, run: |call| Box::pin(begin_downtime(call)) },
+    Route {
+        pattern: "begin-downtime/:host/:port/:owner/:reason",
+        access: Access::Write,
+        run: |call| Box::pin(begin_downtime(call)),
+    },
+    Route {
+        pattern: "begin-downtime/:host/:port/:owner/:reason/:duration",
+        access: Access::Write,
+        run: |call| Box::pin(begin_downtime(call)),
+    },
     // Owner and reason after the question mark: there they may contain slashes.
     Route { pattern: "begin-downtime/:host/:port", access: Access::Write, run: |call| Box::pin(begin_downtime(call)) },
     Route { pattern: "end-downtime/:host/:port", access: Access::Write, run: |call| Box::pin(end_downtime(call)) },
-    Route { pattern: "begin-maintenance/:host/:port/:owner/:reason", access: Access::Write, run: |call| Box::pin(begin_maintenance(call)) },
-    Route { pattern: "begin-maintenance/:host/:port", access: Access::Write, run: |call| Box::pin(begin_maintenance(call)) },
-    Route { pattern: "end-maintenance/:host/:port", access: Access::Write, run: |call| Box::pin(end_maintenance(call)) },
-    Route { pattern: "end-maintenance/:maintenanceKey", access: Access::Write, run: |call| Box::pin(end_maintenance_by_id(call)) },
+    Route {
+        pattern: "begin-maintenance/:host/:port/:owner/:reason",
+        access: Access::Write,
+        run: |call| Box::pin(begin_maintenance(call)),
+    },
+    Route {
+        pattern: "begin-maintenance/:host/:port",
+        access: Access::Write,
+        run: |call| Box::pin(begin_maintenance(call)),
+    },
+    Route {
+        pattern: "end-maintenance/:host/:port",
+        access: Access::Write,
+        run: |call| Box::pin(end_maintenance(call)),
+    },
+    Route {
+        pattern: "end-maintenance/:maintenanceKey",
+        access: Access::Write,
+        run: |call| Box::pin(end_maintenance_by_id(call)),
+    },
     Route { pattern: "in-maintenance/:host/:port", access: Access::Read, run: |call| Box::pin(in_maintenance(call)) },
     Route { pattern: "maintenance", access: Access::Read, run: |call| Box::pin(list_maintenance(call)) },
-    Route { pattern: "register-candidate/:host/:port/:promotionRule", access: Access::Write, run: |call| Box::pin(register_candidate(call)) },
-    Route { pattern: "automated-recovery-filters", access: Access::Read, run: |call| Box::pin(recovery_filters(call)) },
-    Route { pattern: "register-hostname-unresolve/:host/:port/:virtualname", access: Access::Write, run: |call| Box::pin(register_unresolve(call)) },
-    Route { pattern: "deregister-hostname-unresolve/:host/:port", access: Access::Write, run: |call| Box::pin(deregister_unresolve(call)) },
+    Route {
+        pattern: "register-candidate/:host/:port/:promotionRule",
+        access: Access::Write,
+        run: |call| Box::pin(register_candidate(call)),
+    },
+    Route {
+        pattern: "automated-recovery-filters",
+        access: Access::Read,
+        run: |call| Box::pin(ready(recovery_filters(&call))),
+    },
+    Route {
+        pattern: "register-hostname-unresolve/:host/:port/:virtualname",
+        access: Access::Write,
+        run: |call| Box::pin(register_unresolve(call)),
+    },
+    Route {
+        pattern: "deregister-hostname-unresolve/:host/:port",
+        access: Access::Write,
+        run: |call| Box::pin(deregister_unresolve(call)),
+    },
 ];
 
 async fn begin_downtime(call: Call) -> Answer {
@@ -75,7 +117,7 @@ async fn register_candidate(call: Call) -> Answer {
     call.envelope("Registered candidate", Key::from(&key))
 }
 
-async fn recovery_filters(call: Call) -> Answer {
+fn recovery_filters(call: &Call) -> Answer {
     let recovery = &call.scope.config.settings.recovery;
     let filters = AutomatedRecoveryFilters {
         recover_intermediate_master_cluster_filters: recovery.recover_intermediate_master_cluster_filters.clone(),

@@ -1,5 +1,7 @@
 //! The service itself: health, leadership, audit, caches, configuration.
 
+use std::future::ready;
+
 use api::legacy::RequestHeaders;
 use axum::http::StatusCode;
 
@@ -12,36 +14,56 @@ use crate::actions::{Error, audit, hostnames, leadership};
 pub(super) const ROUTES: &[Route] = &[
     Route { pattern: "audit", access: Access::Read, run: |call| Box::pin(audit_page(call)) },
     Route { pattern: "audit/:page", access: Access::Read, run: |call| Box::pin(audit_page(call)) },
-    Route { pattern: "audit/instance/:host/:port", access: Access::Read, run: |call| Box::pin(audit_of_instance(call)) },
-    Route { pattern: "audit/instance/:host/:port/:page", access: Access::Read, run: |call| Box::pin(audit_of_instance(call)) },
-    Route { pattern: "headers", access: Access::Read, run: |call| Box::pin(headers(call)) },
+    Route {
+        pattern: "audit/instance/:host/:port",
+        access: Access::Read,
+        run: |call| Box::pin(audit_of_instance(call)),
+    },
+    Route {
+        pattern: "audit/instance/:host/:port/:page",
+        access: Access::Read,
+        run: |call| Box::pin(audit_of_instance(call)),
+    },
+    Route { pattern: "headers", access: Access::Read, run: |call| Box::pin(ready(headers(&call))) },
     Route { pattern: "health", access: Access::Read, run: |call| Box::pin(health_status(call)) },
     Route { pattern: "status", access: Access::Read, run: |call| Box::pin(health_status(call)) },
-    Route { pattern: "lb-check", access: Access::Read, run: |_| Box::pin(async { Ok(Reply::raw("OK")) }) },
-    Route { pattern: "_ping", access: Access::Read, run: |_| Box::pin(async { Ok(Reply::raw("OK")) }) },
-    Route { pattern: "leader-check", access: Access::Read, run: |call| Box::pin(leader_check(call)) },
-    Route { pattern: "leader-check/:errorStatusCode", access: Access::Read, run: |call| Box::pin(leader_check(call)) },
+    Route { pattern: "lb-check", access: Access::Read, run: |_| Box::pin(ready(Ok(Reply::raw("OK")))) },
+    Route { pattern: "_ping", access: Access::Read, run: |_| Box::pin(ready(Ok(Reply::raw("OK")))) },
+    Route { pattern: "leader-check", access: Access::Read, run: |call| Box::pin(ready(leader_check(&call))) },
+    Route {
+        pattern: "leader-check/:errorStatusCode",
+        access: Access::Read,
+        run: |call| Box::pin(ready(leader_check(&call))),
+    },
     Route { pattern: "routed-leader-check", access: Access::Read, run: |call| Box::pin(routed_leader_check(call)) },
     Route { pattern: "grab-election", access: Access::Write, run: |call| Box::pin(grab_election(call)) },
     Route { pattern: "reelect", access: Access::Write, run: |call| Box::pin(reelect(call)) },
     Route { pattern: "reload-configuration", access: Access::Write, run: |call| Box::pin(reload(call)) },
-    Route { pattern: "reload-cluster-alias", access: Access::Write, run: |_| Box::pin(retired()) },
+    Route { pattern: "reload-cluster-alias", access: Access::Write, run: |_| Box::pin(ready(retired())) },
     Route { pattern: "hostname-resolve-cache", access: Access::Read, run: |call| Box::pin(resolve_cache(call)) },
     Route { pattern: "reset-hostname-resolve-cache", access: Access::Write, run: |call| Box::pin(reset_cache(call)) },
-    Route { pattern: "raft-add-peer/:addr", access: Access::Write, run: |_| Box::pin(no_raft("raft-add-peer")) },
-    Route { pattern: "raft-remove-peer/:addr", access: Access::Write, run: |_| Box::pin(no_raft("raft-remove-peer")) },
-    Route { pattern: "raft-yield/:node", access: Access::Write, run: |_| Box::pin(no_raft("raft-yield")) },
-    Route { pattern: "raft-yield-hint/:hint", access: Access::Write, run: |_| Box::pin(no_raft("raft-yield-hint")) },
-    Route { pattern: "raft-peers", access: Access::Read, run: |_| Box::pin(no_raft("raft-nodes")) },
-    Route { pattern: "raft-state", access: Access::Read, run: |_| Box::pin(no_raft("raft-state")) },
-    Route { pattern: "raft-leader", access: Access::Read, run: |_| Box::pin(no_raft("raft-leader")) },
-    Route { pattern: "raft-health", access: Access::Read, run: |_| Box::pin(no_raft("raft-state")) },
-    Route { pattern: "raft-status", access: Access::Read, run: |_| Box::pin(no_raft("raft-state")) },
-    Route { pattern: "raft-snapshot", access: Access::Write, run: |_| Box::pin(no_raft("raft-snapshot")) },
+    Route { pattern: "raft-add-peer/:addr", access: Access::Write, run: |_| Box::pin(ready(no_raft("raft-add-peer"))) },
+    Route {
+        pattern: "raft-remove-peer/:addr",
+        access: Access::Write,
+        run: |_| Box::pin(ready(no_raft("raft-remove-peer"))),
+    },
+    Route { pattern: "raft-yield/:node", access: Access::Write, run: |_| Box::pin(ready(no_raft("raft-yield"))) },
+    Route {
+        pattern: "raft-yield-hint/:hint",
+        access: Access::Write,
+        run: |_| Box::pin(ready(no_raft("raft-yield-hint"))),
+    },
+    Route { pattern: "raft-peers", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-nodes"))) },
+    Route { pattern: "raft-state", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-state"))) },
+    Route { pattern: "raft-leader", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-leader"))) },
+    Route { pattern: "raft-health", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-state"))) },
+    Route { pattern: "raft-status", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-state"))) },
+    Route { pattern: "raft-snapshot", access: Access::Write, run: |_| Box::pin(ready(no_raft("raft-snapshot"))) },
     Route {
         pattern: "raft-follower-health-report/:authenticationToken/:raftBind/:raftAdvertise",
         access: Access::Write,
-        run: |_| Box::pin(no_raft("raft-follower-health-report")),
+        run: |_| Box::pin(ready(no_raft("raft-follower-health-report"))),
     },
 ];
 
@@ -55,7 +77,7 @@ async fn audit_of_instance(call: Call) -> Answer {
 }
 
 /// The request as the service saw it: for those who set up proxies. What proves who somebody is, is not repeated.
-async fn headers(call: Call) -> Answer {
+fn headers(call: &Call) -> Answer {
     let mut headers = RequestHeaders::new();
     for (name, value) in &call.headers {
         let value = match name.as_str() {
@@ -86,7 +108,7 @@ async fn health_status(call: Call) -> Answer {
 }
 
 /// 200 on the leader; elsewhere 404, or what the load balancer wants to see.
-async fn leader_check(call: Call) -> Answer {
+fn leader_check(call: &Call) -> Answer {
     if call.site.leading().is_some() {
         return Ok(Reply::raw("OK"));
     }
@@ -127,7 +149,7 @@ async fn reload(call: Call) -> Answer {
     call.envelope("Config reloaded", file)
 }
 
-async fn retired() -> Answer {
+fn retired() -> Answer {
     Err(Error::NotPossible("reload-cluster-alias is retired: aliases are placed anew all the time".to_owned()))
 }
 
@@ -142,7 +164,7 @@ async fn reset_cache(call: Call) -> Answer {
 }
 
 /// Leadership comes from a lease in the backend.
-async fn no_raft(what: &'static str) -> Answer {
+fn no_raft(what: &str) -> Answer {
     Err(Error::NotPossible(format!("{what}: not running with raft setup")))
 }
 

@@ -9,12 +9,36 @@ use crate::actions::pools;
 
 pub(super) const ROUTES: &[Route] = &[
     Route { pattern: "submit-pool-instances/:pool", access: Access::Write, run: |call| Box::pin(submit(call)) },
-    Route { pattern: "cluster-pool-instances/:clusterName", access: Access::GuardedRead, run: |call| Box::pin(of_cluster(call)) },
-    Route { pattern: "cluster-pool-instances/:clusterName/:pool", access: Access::GuardedRead, run: |call| Box::pin(of_cluster(call)) },
-    Route { pattern: "heuristic-cluster-pool-instances/:clusterName", access: Access::GuardedRead, run: |call| Box::pin(usable(call)) },
-    Route { pattern: "heuristic-cluster-pool-instances/:clusterName/:pool", access: Access::GuardedRead, run: |call| Box::pin(usable(call)) },
-    Route { pattern: "heuristic-cluster-pool-lag/:clusterName", access: Access::GuardedRead, run: |call| Box::pin(lag(call)) },
-    Route { pattern: "heuristic-cluster-pool-lag/:clusterName/:pool", access: Access::GuardedRead, run: |call| Box::pin(lag(call)) },
+    Route {
+        pattern: "cluster-pool-instances/:clusterName",
+        access: Access::GuardedRead,
+        run: |call| Box::pin(of_cluster(call)),
+    },
+    Route {
+        pattern: "cluster-pool-instances/:clusterName/:pool",
+        access: Access::GuardedRead,
+        run: |call| Box::pin(of_cluster(call)),
+    },
+    Route {
+        pattern: "heuristic-cluster-pool-instances/:clusterName",
+        access: Access::GuardedRead,
+        run: |call| Box::pin(usable(call)),
+    },
+    Route {
+        pattern: "heuristic-cluster-pool-instances/:clusterName/:pool",
+        access: Access::GuardedRead,
+        run: |call| Box::pin(usable(call)),
+    },
+    Route {
+        pattern: "heuristic-cluster-pool-lag/:clusterName",
+        access: Access::GuardedRead,
+        run: |call| Box::pin(lag(call)),
+    },
+    Route {
+        pattern: "heuristic-cluster-pool-lag/:clusterName/:pool",
+        access: Access::GuardedRead,
+        run: |call| Box::pin(lag(call)),
+    },
 ];
 
 fn pool(call: &Call) -> Option<&str> {

@@ -7,8 +7,16 @@ use super::{Access, Route};
 use crate::actions::{Error, replication};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "can-replicate-from/:host/:port/:belowHost/:belowPort", access: Access::Read, run: |call| Box::pin(can_replicate(call)) },
-    Route { pattern: "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort", access: Access::Read, run: |call| Box::pin(can_replicate_by_gtid(call)) },
+    Route {
+        pattern: "can-replicate-from/:host/:port/:belowHost/:belowPort",
+        access: Access::Read,
+        run: |call| Box::pin(can_replicate(call)),
+    },
+    Route {
+        pattern: "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort",
+        access: Access::Read,
+        run: |call| Box::pin(can_replicate_by_gtid(call)),
+    },
 ];
 
 async fn can_replicate(call: Call) -> Answer {

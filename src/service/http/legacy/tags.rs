@@ -17,7 +17,11 @@ pub(super) const ROUTES: &[Route] = &[
     Route { pattern: "untag/:host/:port", access: Access::Write, run: |call| Box::pin(remove(call)) },
     Route { pattern: "untag/:host/:port/:tagName", access: Access::Write, run: |call| Box::pin(remove(call)) },
     Route { pattern: "untag-all", access: Access::Write, run: |call| Box::pin(remove_everywhere(call)) },
-    Route { pattern: "untag-all/:tagName/:tagValue", access: Access::Write, run: |call| Box::pin(remove_everywhere(call)) },
+    Route {
+        pattern: "untag-all/:tagName/:tagValue",
+        access: Access::Write,
+        run: |call| Box::pin(remove_everywhere(call)),
+    },
 ];
 
 /// `?tag=` wins over the path.

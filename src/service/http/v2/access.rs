@@ -41,7 +41,9 @@ impl FromRequestParts<Arc<Site>> for Writer {
         let origin = parts.extensions.get::<Origin>().copied().unwrap_or(Origin::Foreign);
         match auth::check_write(site, &caller, origin, &parts.headers).await {
             Ok(()) => Ok(Self(site.scope(caller.actor()))),
-            Err(Refusal::NotAllowed) => Err(Failure(Problem::new(403, "not-allowed", "You may not change things here"))),
+            Err(Refusal::NotAllowed) => {
+                Err(Failure(Problem::new(403, "not-allowed", "You may not change things here")))
+            }
             Err(Refusal::ForeignOrigin) => {
                 Err(Failure(Problem::new(403, "foreign-origin", "The request comes from a page of another site")))
             }

@@ -1,0 +1,9 @@
+//! The HTTP API against real backends: every test of data runs on MySQL and on MariaDB, in a database of its own.
+
+mod access;
+mod changes;
+mod fleet;
+mod listening;
+mod operating;
+mod reading;
+mod rest;
