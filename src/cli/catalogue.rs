@@ -49,6 +49,7 @@ impl std::fmt::Debug for Run {
 
 /// The tables of all families, in the order of the listing.
 const FAMILIES: &[&[Command]] = &[
+    commands::processes::COMMANDS,
     commands::later::RELOCATION,
     commands::later::REPLICATION,
     commands::replication::COMMANDS,
@@ -70,7 +71,6 @@ const FAMILIES: &[&[Command]] = &[
     commands::queue::COMMANDS,
     commands::nodes::COMMANDS,
     commands::sandbox::COMMANDS,
-    commands::processes::COMMANDS,
     commands::later::OTHER,
 ];
 

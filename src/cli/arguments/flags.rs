@@ -6,11 +6,11 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use super::normalise;
 use super::table::{FLAGS, Takes};
 
-const ABOUT: &str = "Discovers and manages MySQL and MariaDB replication topologies.\n\n\
-    orchestrator http                 run the service: API, web page, leadership, built-in worker\n  \
-    orchestrator worker               run a worker\n  \
-    orchestrator COMMAND [flags]      run one command (the same as -c COMMAND)\n  \
-    orchestrator help [COMMAND]       list commands, or explain one";
+const ABOUT: &str = "Discovers and manages MySQL and MariaDB replication topologies.\n\n  \
+    orchestrator http              run the service: API, web page, leadership, built-in worker\n  \
+    orchestrator worker            run a worker\n  \
+    orchestrator COMMAND [flags]   run one command (the same as -c COMMAND)\n  \
+    orchestrator help [COMMAND]    list commands, or explain one";
 
 const AFTER: &str = "A flag takes one dash or two, and its value after a blank or `=`; flags may stand before and after words.\n\n\
     Results go to stdout, talk to stderr. Exit status:\n  \
@@ -41,7 +41,7 @@ pub(crate) fn parse(arguments: &[String]) -> Result<Flags, BadArguments> {
 
 /// The text of `--help`.
 pub(crate) fn usage() -> String {
-    command().render_long_help().to_string()
+    command().render_help().to_string()
 }
 
 impl Flags {

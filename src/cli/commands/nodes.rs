@@ -50,7 +50,7 @@ async fn all(session: &Session<'_>) -> anyhow::Result<Answer> {
             let one = &node.registration;
             let load: Value = serde_json::from_str(&one.load).unwrap_or_default();
             vec![
-                one.name.clone(),
+                format!("{}{}", one.name, if is_doubled(node, &found) { " (name used twice)" } else { "" }),
                 format!("{}{}", one.role, if leads(node) { " (leader)" } else { "" }),
                 if one.datacenters.is_empty() { "-".to_owned() } else { one.datacenters.join(",") },
                 one.version.clone(),
@@ -80,6 +80,7 @@ async fn all(session: &Session<'_>) -> anyhow::Result<Answer> {
                 "pid": one.pid,
                 "is_leader": leads(node),
                 "is_live": node.is_live(),
+                "is_name_used_twice": is_doubled(node, &found),
                 "started_at": rfc3339(Some(node.started_at)),
                 "heartbeat_at": rfc3339(Some(node.heartbeat_at)),
                 "seconds_since_heartbeat": silence(node),
@@ -91,13 +92,20 @@ async fn all(session: &Session<'_>) -> anyhow::Result<Answer> {
     Ok(Answer { text: columns(&head, &rows), json })
 }
 
+/// Two live processes with one name: harmless to the fleet, confusing to people.
+fn is_doubled(node: &Node, all: &[Node]) -> bool {
+    let namesakes = all.iter().filter(|other| other.is_live() && other.registration.name == node.registration.name);
+    node.is_live() && namesakes.count() > 1
+}
+
 fn silence(node: &Node) -> f64 {
     (node.now - node.heartbeat_at).max(0) as f64 / 1e6
 }
 
 async fn active(session: &Session<'_>) -> anyhow::Result<Answer> {
     let found = nodes::list(&session.scope).await?;
-    let live: Vec<&Node> = found.iter().filter(|node| node.is_live()).collect();
+    let mut live: Vec<&Node> = found.iter().filter(|node| node.is_live()).collect();
+    live.sort_by_key(|node| (&node.registration.name, &node.registration.token));
     let text = ended(live.iter().map(|node| format!("{}:{}", node.registration.name, node.registration.token)));
     let json = live
         .iter()

@@ -216,6 +216,32 @@ async fn a_token_is_sixty_four_hex_digits() {
 }
 
 #[tokio::test]
+async fn nodes_show_role_load_and_leader() {
+    let site = Site::seeded(Flavor::MySql).await;
+    let (ours, theirs) = ("a".repeat(64), "b".repeat(64));
+    for (token, name) in [(&ours, "svc1"), (&theirs, "svc1")] {
+        let node = store::nodes::Registration {
+            token: token.clone(),
+            name: name.to_owned(),
+            role: "service+worker".to_owned(),
+            datacenters: vec!["dc1".to_owned()],
+            version: "0.1.0".to_owned(),
+            address: "svc1:3000".to_owned(),
+            pid: 7,
+            load: r#"{"memory_bytes": 50000000, "cpu_seconds": 1.5}"#.to_owned(),
+        };
+        store::nodes::heartbeat(&site.pool, &node).await.expect("registered");
+    }
+    let text = site.ok("nodes").await;
+    assert_eq!(text.lines().count(), 3, "{text}");
+    assert_eq!(text.matches("(name used twice)").count(), 2, "{text}");
+    assert!(text.contains("service+worker") && text.contains("50 MB") && text.contains("1.5s"), "{text}");
+    assert_eq!(site.ok("active-nodes").await, format!("svc1:{ours}\nsvc1:{theirs}\n"));
+    let nodes: serde_json::Value = serde_json::from_str(&site.ok("nodes --json").await).expect("JSON");
+    assert_eq!((&nodes[0]["is_leader"], &nodes[0]["load"]["cpu_seconds"]), (&false.into(), &1.5.into()));
+}
+
+#[tokio::test]
 async fn the_first_error_ends_a_list_after_what_was_printed() {
     let site = Site::seeded(Flavor::MySql).await;
     let ran = site.run("which-instance -i db1,nowhere,db2").await;

@@ -93,3 +93,52 @@ async fn run(base: &Base) -> anyhow::Result<Report> {
     };
     Ok(done?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use config::{Environment, Loader, Settings};
+    use harness::{Flavor, ROOT};
+
+    use super::*;
+    use crate::arguments::parse;
+    use crate::session::Me;
+
+    /// What happens at the start on a new, empty schema, with these settings.
+    async fn starts(line: &str, more: &str) -> Result<SchemaState, String> {
+        let server = harness::backend(Flavor::MySql).await.expect("a backend");
+        let schema = server.schema().await.expect("a schema");
+        let port = server.server().port();
+        let settings = format!(
+            r#"{{"MySQLOrchestratorHost": "127.0.0.1", "MySQLOrchestratorPort": {port}, "MySQLOrchestratorUser": "{}",
+                "MySQLOrchestratorDatabase": "{}" {more}}}"#,
+            ROOT.user, schema.name
+        );
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        let base = Base {
+            flags: parse(&words).expect("readable"),
+            words: Vec::new(),
+            loader: Arc::new(Loader::search(Vec::new(), Environment::empty())),
+            loaded: Settings::from_json(&settings).expect("settings"),
+            me: Me { user: "dba".to_owned(), hostname: "db1".to_owned() },
+        };
+        let backend = Backend::connect(base.backend_options(CONNECTIONS)).await.expect("a connection");
+        at_start(&base, &backend).await.map_err(|error| error.to_string())?;
+        Ok(schema::check(backend.pool()).await.expect("the state"))
+    }
+
+    #[tokio::test]
+    async fn the_settings_decide_who_may_change_the_schema() {
+        assert_eq!(starts("http", "").await, Ok(SchemaState::Current));
+        let skipped = starts("http", r#", "SkipOrchestratorDatabaseUpdate": true"#).await.expect_err("refused");
+        assert!(
+            skipped.contains("SkipOrchestratorDatabaseUpdate") && skipped.contains("orchestrator migrate"),
+            "{skipped}"
+        );
+        let forced = starts("http --enable-database-update", r#", "SkipOrchestratorDatabaseUpdate": true"#).await;
+        assert_eq!(forced, Ok(SchemaState::Current));
+        // Nobody's schema is filled even by who must not change another's.
+        assert_eq!(starts("http", r#", "PanicIfDifferentDatabaseDeploy": true"#).await, Ok(SchemaState::Current));
+    }
+}

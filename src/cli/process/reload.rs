@@ -55,7 +55,7 @@ impl Reloader {
             Ok(loaded) => loaded,
             Err(error) => {
                 let error = crate::run::chain(&error.into());
-                tracing::error!(error, "the configuration was not reloaded; the settings stay as they were");
+                tracing::error!(error, "reload refused: the settings stay as they were");
                 return Err(error);
             }
         };

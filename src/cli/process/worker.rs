@@ -66,3 +66,38 @@ pub(super) fn concurrency(base: &Base) -> anyhow::Result<usize> {
         count => Ok(usize::try_from(count).unwrap_or(usize::MAX)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use config::{Environment, Loader, Settings};
+
+    use super::*;
+    use crate::arguments::parse;
+    use crate::session::Me;
+
+    fn base(line: &str, settings: &str) -> Base {
+        let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+        Base {
+            flags: parse(&words).expect("readable"),
+            words: Vec::new(),
+            loader: Arc::new(Loader::search(Vec::new(), Environment::empty())),
+            loaded: Settings::from_json(settings).expect("settings"),
+            me: Me { user: "dba".to_owned(), hostname: "db1".to_owned() },
+        }
+    }
+
+    #[test]
+    fn flags_win_over_the_configuration() {
+        let settings = r#"{"WorkerDatacenters": ["dc9"], "WorkerConcurrency": 7}"#;
+        assert_eq!(datacenters(&base("worker", "{}")), Vec::<String>::new());
+        assert_eq!(datacenters(&base("worker", settings)), ["dc9"]);
+        assert_eq!(datacenters(&base("worker -datacenter a --datacenter=b,a", settings)), ["a", "b"]);
+        assert_eq!(concurrency(&base("worker", settings)).expect("a number"), 7);
+        assert_eq!(concurrency(&base("worker --concurrency 3", settings)).expect("a number"), 3);
+        for bad in ["0", "-1", "many"] {
+            assert!(concurrency(&base(&format!("worker --concurrency {bad}"), settings)).is_err(), "{bad}");
+        }
+    }
+}
