@@ -26,11 +26,13 @@ pub(super) struct CronJobs {
     schedules: Option<Vec<Recurring>>,
 }
 
+type MakeJob = fn() -> Result<NewJob, queue::Error>;
+
 #[derive(Debug)]
 struct Recurring {
     name: &'static str,
     schedule: Schedule,
-    job: fn() -> Result<NewJob, queue::Error>,
+    job: MakeJob,
 }
 
 impl Duty for CronJobs {
@@ -73,7 +75,7 @@ fn recurring(leading: &Leading) -> Vec<Recurring> {
         ("", hours) => format!("0 0 */{} * * *", hours.min(23)),
         (expression, _) => expression.to_owned(),
     };
-    let table: [(&'static str, &str, fn() -> Result<NewJob, queue::Error>); 5] = [
+    let table: [(&'static str, &str, MakeJob); 5] = [
         ("cleanup", &schedules.cleanup, || NewJob::of(&TrimJobs {})),
         ("expiry", &schedules.expiry, || NewJob::of(&Expire {})),
         ("audit_trim", &schedules.audit_trim, || NewJob::of(&TrimAudit {})),
