@@ -6,7 +6,8 @@ need_toolchain() {
     . "$HOME/.cargo/env"
   fi
   if ! command -v cargo >/dev/null 2>&1; then
-    echo "cargo (Rust 1.90 or newer) not found: install it with rustup, see https://rustup.rs" >&2
+    echo "cargo (Rust 1.90 or newer) not found. Install it as the user who builds, then run this again:" >&2
+    echo "  apt-get install -y curl ca-certificates && curl -sSf https://sh.rustup.rs | sh -s -- -y" >&2
     exit 1
   fi
   local have
@@ -23,7 +24,24 @@ need_toolchain() {
 
 # Runs a command as root, through sudo where we are not.
 as_root() {
-  if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+  if [ "$(id -u)" = 0 ]; then
+    "$@"
+  elif command -v sudo >/dev/null 2>&1; then
+    sudo "$@"
+  else
+    echo "this needs root or sudo: $*" >&2
+    exit 1
+  fi
+}
+
+# rustfmt and clippy: a minimal rustup profile lacks them.
+need_lints() {
+  if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+    rustup component add rustfmt clippy || {
+      echo "rustfmt and clippy are needed: rustup component add rustfmt clippy" >&2
+      exit 1
+    }
+  fi
 }
 
 CARGO_DENY_VERSION=0.20.2

@@ -69,6 +69,8 @@ fn initialize_mariadb(program: &Program, work: &Path, sql: &str) -> Result<()> {
     let mut command = bounded(&install);
     command
         .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve"])
+        // Without it the script insists that the machine's own name resolves.
+        .arg("--force")
         .args(["--innodb-log-file-size=16M", "--skip-log-bin"])
         .arg(format!("--datadir={}", data.display()));
     run(as_current_user(&mut command)?)?;
@@ -107,8 +109,10 @@ fn fingerprint(sql: &str) -> u32 {
 fn run(command: &mut Command) -> Result<()> {
     let output = command.output().with_context(|| format!("cannot run {}", command.get_program().display()))?;
     if !output.status.success() {
-        let log = String::from_utf8_lossy(&output.stderr);
-        bail!("{command:?} ended with {}: {}", output.status, log.trim_end());
+        // mariadb-install-db says what is wrong on its standard output.
+        let log =
+            [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).trim_end().to_owned()).join("\n");
+        bail!("{command:?} ended with {}: {}", output.status, log.trim());
     }
     Ok(())
 }

@@ -3,11 +3,11 @@
 //! Idempotent: a shard has at most one waiting job (unique key), and a dead instance is not enqueued again while its last
 //! try can still be under way.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
 
 use domain::cadence::{self, Cadence};
-use domain::instance::{DbMicros, Instance};
+use domain::instance::{DbMicros, Instance, InstanceKey, ThreadState};
 use jobs::{ProbeDead, ProbeShard, Target};
 use queue::{LiveWorker, NewJob};
 
@@ -104,6 +104,13 @@ fn lanes<'a>(instances: impl Iterator<Item = &'a Instance>) -> BTreeMap<String, 
     lanes
 }
 
+/// Servers that living ones are connected to now: their replicas, and the sources their receivers read from.
+fn heard_of<'a>(living: &[&'a Instance]) -> HashSet<&'a InstanceKey> {
+    let replicas = living.iter().flat_map(|one| &one.facts.replicas);
+    let sources = living.iter().filter(|one| one.facts.threads().0 == ThreadState::Running);
+    replicas.chain(sources.filter_map(|one| one.facts.source())).collect()
+}
+
 fn target(instance: &Instance) -> Target {
     Target { id: instance.id, hostname: instance.key.hostname.clone(), port: instance.key.port }
 }
@@ -150,9 +157,19 @@ impl ScheduleProbes {
         now: DbMicros,
     ) -> BTreeMap<String, Vec<Target>> {
         self.tried.retain(|_, at| *at + DEAD_GRACE_MICROS > now);
+        let (living, dead): (Vec<&Instance>, Vec<&Instance>) = instances.partition(|one| one.check.failures == 0);
+        if dead.is_empty() {
+            return BTreeMap::new();
+        }
+        let heard = heard_of(&living);
         let mut due: BTreeMap<String, Vec<Target>> = BTreeMap::new();
-        for one in instances {
-            let is_due = cadence.next_try(&one.check).is_some_and(|at| at <= now);
+        for one in dead {
+            let mut check = one.check.clone();
+            if heard.contains(&one.key) {
+                // Others are connected to it: no reason to wait longer than for the first try.
+                check.failures = 1;
+            }
+            let is_due = cadence.next_try(&check).is_some_and(|at| at <= now);
             if is_due && !self.tried.contains_key(&one.id) {
                 self.tried.insert(one.id, now);
                 due.entry(one.lane.clone()).or_default().push(target(one));
