@@ -117,7 +117,7 @@ fn base(flags: Flags, words: Vec<String>, surroundings: Surroundings, is_service
 
 async fn execute(command: &Command, base: &Base, io: &mut Io<'_>) -> anyhow::Result<()> {
     let as_json = base.flags.is_on("json");
-    let given = base.flags.get("i").filter(|text| !text.trim().is_empty());
+    let given = base.flags.get("i");
     match command.run {
         Run::Later => anyhow::bail!("not built yet: {}", command.name),
         // A process that stays has nothing to answer when it ends.
@@ -138,7 +138,8 @@ async fn execute(command: &Command, base: &Base, io: &mut Io<'_>) -> anyhow::Res
         Run::Each(run) => {
             let instances: Vec<Option<&str>> = match given.map(split_instances) {
                 None => vec![None],
-                Some(pieces) if pieces.is_empty() => anyhow::bail!("there is no instance in -i"),
+                // Refused by the commands that would use it: scripts hand on empty values to those that do not.
+                Some(pieces) if pieces.is_empty() => vec![Some("")],
                 Some(pieces) => pieces.into_iter().map(Some).collect(),
             };
             let mut session = Session::new(base, &base.connect().await?, None);

@@ -127,9 +127,15 @@ impl<'a> Session<'a> {
     /// silently took this host for it.
     pub(crate) fn typed(&self) -> anyhow::Result<InstanceKey> {
         match &self.given {
+            Some(text) if text.is_empty() => bail!("-i is empty; leave it out to mean this host"),
             Some(text) => names::parse(&self.scope, text).context("-i"),
             None => Ok(self.here()),
         }
+    }
+
+    /// What was typed with `-i`; `None` also when that is empty.
+    pub(crate) fn named(&self) -> Option<&str> {
+        self.given.as_deref().filter(|text| !text.is_empty())
     }
 
     /// This host, on the default port.
@@ -159,11 +165,8 @@ impl<'a> Session<'a> {
     /// original went on with an empty name.
     pub(crate) async fn cluster(&self) -> anyhow::Result<String> {
         let fallback = self.here().to_string();
-        let choice = Choice {
-            alias: self.flags().text("alias"),
-            instance: self.given.as_deref().unwrap_or(""),
-            fallback: &fallback,
-        };
+        let choice =
+            Choice { alias: self.flags().text("alias"), instance: self.named().unwrap_or(""), fallback: &fallback };
         let found = actions::clusters::choose(&self.scope, choice).await;
         let nothing_given = choice.alias.is_empty() && choice.instance.is_empty();
         found.map_err(|error| match error {
@@ -175,7 +178,7 @@ impl<'a> Session<'a> {
 
     /// The same, but `None`, meaning all clusters, when neither `--alias` nor `-i` was given.
     pub(crate) async fn cluster_or_all(&self) -> anyhow::Result<Option<String>> {
-        if self.flags().text("alias").is_empty() && self.given.is_none() {
+        if self.flags().text("alias").is_empty() && self.named().is_none() {
             return Ok(None);
         }
         self.cluster().await.map(Some)

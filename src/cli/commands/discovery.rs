@@ -98,7 +98,7 @@ async fn forget(session: &Session<'_>) -> anyhow::Result<Answer> {
 }
 
 async fn forget_cluster(session: &Session<'_>) -> anyhow::Result<Answer> {
-    if session.flags().text("alias").is_empty() && session.given.is_none() {
+    if session.flags().text("alias").is_empty() && session.named().is_none() {
         bail!("name the cluster to forget with --alias or -i");
     }
     let cluster = session.cluster().await?;
