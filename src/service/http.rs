@@ -158,6 +158,7 @@ pub fn router(handles: Arc<Handles>, options: Options) -> Router {
         .layer(from_fn_with_state(Arc::clone(&site), certificate::check))
         .layer(CompressionLayer::new().gzip(true))
         .layer(from_fn(guard::headers))
+        .layer(from_fn(guard::limit_time))
         .layer(from_fn(guard::catch_panics))
         .with_state(site)
 }

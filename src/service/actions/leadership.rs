@@ -34,8 +34,8 @@ pub async fn reelect(scope: &Scope) -> Result<bool, Error> {
     Ok(true)
 }
 
-/// Takes the lease for a node, whoever holds it, and lets go of it again at once in favour of that node's own election:
-/// the term that begins is the node's own, because its token holds the lease.
+/// Takes the lease for a node, whoever holds it. That node's own election finds it and leads; the former leader learns
+/// at its next renewal or act.
 pub async fn grab(scope: &Scope, token: &str, name: &str, ttl: Duration) -> Result<u64, Error> {
     let mut conn = scope.connection().await?;
     match leases::take_by_force(&scope.pool, token, name, ttl).await? {

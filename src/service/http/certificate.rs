@@ -18,7 +18,7 @@ pub(super) async fn check(State(site): State<Arc<Site>>, request: Request, next:
     let config = site.handles.config.get();
     let http = &config.settings.http;
     let is_asked = http.use_ssl && http.use_mutual_tls && http.listen_socket.is_empty();
-    let is_status = request.uri().path().trim_end_matches('/').ends_with(site.status_endpoint.trim_end_matches('/'));
+    let is_status = site.is_status_path(request.uri().path());
     if !is_asked || (is_status && !http.status_ou_verify) {
         return next.run(request).await;
     }

@@ -57,6 +57,15 @@ impl Site {
         (endpoint != DEFAULT_STATUS_ENDPOINT && endpoint.starts_with('/') && endpoint.len() > 1).then_some(endpoint)
     }
 
+    /// Is this the health check for load balancers? The whole path counts: an end that looks like it is not enough.
+    pub(super) fn is_status_path(&self, path: &str) -> bool {
+        let path = path.strip_suffix('/').unwrap_or(path);
+        match self.literal_status_endpoint() {
+            Some(endpoint) => path == endpoint.trim_end_matches('/'),
+            None => path.strip_prefix(self.prefix.as_str()) == Some(DEFAULT_STATUS_ENDPOINT),
+        }
+    }
+
     /// The scope of one request.
     pub(super) fn scope(&self, actor: &str) -> Scope {
         Scope::new(self.handles.pool.clone(), self.handles.config.get(), actor)

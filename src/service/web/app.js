@@ -126,8 +126,11 @@ async function tick() {
 
 async function forever() {
   for (;;) {
+    const begun = performance.now();
     if (!document.hidden) await tick();
-    await new Promise((done) => setTimeout(done, REFRESH_MS));
+    // A large fleet takes longer to read: viewers must not keep the service busy with that.
+    const pause = Math.max(REFRESH_MS, 5 * (performance.now() - begun));
+    await new Promise((done) => setTimeout(done, pause));
   }
 }
 

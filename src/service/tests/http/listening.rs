@@ -179,8 +179,10 @@ async fn client_certificates_must_be_of_a_valid_unit() {
         assert_eq!(papers.ask(&running.bound, None, "GET /api/lb-check").await, Ok(401));
         let expected = if verify_status { 401 } else { 200 };
         assert_eq!(papers.ask(&running.bound, None, "GET /api/status").await, Ok(expected));
-        // Only the path counts, not what stands behind a question mark.
-        assert_eq!(papers.ask(&running.bound, None, "GET /api/clusters?x=/api/status").await, Ok(401));
+        // The whole path counts: neither its end nor what stands behind a question mark.
+        for request in ["GET /api/clusters?x=/api/status", "GET /api/tag/db1/3306/api/status", "GET /x/api/status"] {
+            assert_eq!(papers.ask(&running.bound, None, request).await, Ok(401), "{request}");
+        }
         running.end().await;
     }
 }
