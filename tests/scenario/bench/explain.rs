@@ -95,7 +95,7 @@ fn shape(statement: &str) -> String {
 
 /// The dearest kinds, as text.
 pub(crate) fn print(kinds: &[Kind], probes: f64) -> String {
-    let mut text = String::from("   per 1,000 probes: statements, ms of elapsed time, rows examined\n");
+    let mut text = String::from("per 1,000 probes or discoveries: statements, ms of elapsed time, rows examined\n");
     for kind in kinds.iter().take(MOST_KINDS) {
         let per = |value: f64| value * 1000.0 / probes;
         let _ = writeln!(

@@ -43,6 +43,7 @@ pub(crate) struct Row {
     instances: usize,
     workers: usize,
     dead_share: f64,
+    /// Known instances that were not killed.
     living: usize,
     discovery_seconds: f64,
     measured_seconds: f64,
@@ -152,7 +153,7 @@ impl Row {
         format!(
             "{}: {:.0} probes/s, per 1,000: own {:.0} ms (service {:.0}, workers {:.0}), backend {:.0} ms, \
              {:.1} statements; per probe: {:.2} round trips, {:.3} new connections; age p50 {:.1} p99 {:.1} max {:.1} s; \
-             {:.0} MB; {} failed tries; {} unknown statements{unknown}; machine {:.0} % busy, {:.0} % of it with others",
+             {:.0} MB; {} failed tries; {} unknown statements{unknown}; machine {:.0} % busy ({:.0} % with others)",
             self.name(),
             self.probes_per_second,
             self.own_cpu_ms_per_1000,

@@ -23,8 +23,12 @@ const WARM_UP_INTERVALS: u32 = 3;
 /// four times by then (after 0, 1, 3 and 7 intervals) and is tried at most every eight intervals from then on.
 const SETTLE_INTERVALS: u32 = 8;
 /// Discovery must do at least this many servers per second, after a start of [`DISCOVERY_START`].
-const SLOWEST_DISCOVERY: u64 = 25;
+const SLOWEST_DISCOVERY: u64 = 10;
 const DISCOVERY_START: Duration = Duration::from_secs(60);
+/// Discovery that makes no progress for this long is over; what it missed is told.
+const STALLED: Duration = Duration::from_secs(30);
+/// So much of the fleet must be known then, else there is nothing to compare with the targets.
+const GOOD_ENOUGH_PERCENT: i64 = 95;
 
 /// Measures one combination.
 pub(crate) async fn combination(options: &Options, case: Case) -> Result<Row> {
@@ -81,7 +85,12 @@ async fn measured(
     watcher: &mut Watcher,
     simulated: &mut Simulated,
 ) -> Result<Row> {
+    let log_start = if options.explain { Some(watcher.statement_log().await?) } else { None };
     let discovery = wait_known(case, simulated.clusters, watcher).await?;
+    if let Some((path, from)) = log_start {
+        let (_, to) = watcher.statement_log().await?;
+        eprint!("   discovery, {}", explain::print(&explain::read(&path, from, to)?, case.instances as f64));
+    }
     let interval = Duration::from_secs(options.poll);
     eprintln!("   all known and placed after {:.1} s; warming up", discovery.as_secs_f64());
     tokio::time::sleep(interval * WARM_UP_INTERVALS).await;
@@ -94,19 +103,23 @@ async fn measured(
     if let Some((path, from)) = log_from {
         let (_, to) = watcher.statement_log().await?;
         row.statement_kinds = explain::read(&path, from, to)?;
-        eprint!("{}", explain::print(&row.statement_kinds, window.probes as f64));
+        eprint!("   measurement, {}", explain::print(&row.statement_kinds, window.probes as f64));
     }
     Ok(row)
 }
 
-/// Waits until every server has answered and every cluster is recognised; gives how long that took.
+/// Waits until every server has answered and every cluster is recognised, or until that makes no progress any more; gives
+/// how long it took.
 async fn wait_known(case: Case, clusters: usize, watcher: &mut Watcher) -> Result<Duration> {
     let begun = Instant::now();
     let limit = DISCOVERY_START + Duration::from_secs(case.instances as u64 / SLOWEST_DISCOVERY);
     let (servers, clusters) = (i64::try_from(case.instances)?, i64::try_from(clusters)?);
-    let mut said = Instant::now();
+    let (mut said, mut moved, mut most) = (Instant::now(), Instant::now(), 0);
     loop {
         let known = watcher.known().await?;
+        if known.placed > most {
+            (most, moved) = (known.placed, Instant::now());
+        }
         if known.answered == servers && known.placed == servers && known.clusters == clusters {
             return Ok(begun.elapsed());
         }
@@ -114,6 +127,10 @@ async fn wait_known(case: Case, clusters: usize, watcher: &mut Watcher) -> Resul
             "{} of {servers} known, {} answered, {} placed, {} of {clusters} clusters",
             known.rows, known.answered, known.placed, known.clusters
         );
+        if moved.elapsed() > STALLED && known.placed * 100 >= servers * GOOD_ENOUGH_PERCENT {
+            eprintln!("   WARNING: discovery came to rest early: {progress}; measuring what is known");
+            return Ok(begun.elapsed());
+        }
         if begun.elapsed() > limit {
             bail!("discovery did not end within {limit:?}: {progress}");
         }
@@ -138,8 +155,10 @@ async fn kill(
     if case.dead > 0.0 {
         let killed = simulated.kill_share(case.dead, &options.death).await?;
         for address in &killed {
-            let id = ids.get(address).with_context(|| format!("{address} was never discovered"))?;
-            living.remove(id);
+            // A server that was never discovered is not missed.
+            if let Some(id) = ids.get(address) {
+                living.remove(id);
+            }
         }
         let settle = interval * SETTLE_INTERVALS;
         eprintln!("   killed {} servers ({}); settling for {settle:?}", killed.len(), options.death);
