@@ -6,6 +6,7 @@ use config::{Patterns, Settings};
 use mysql::Prober;
 use queue::DbClock;
 use sqlx::MySqlPool;
+use tokio::sync::Semaphore;
 
 use crate::{Names, Rules};
 
@@ -58,6 +59,9 @@ pub struct Context {
     pub config: SharedSettings,
     /// What host names resolve to.
     pub names: Names,
+    /// Permits for probes under way: each may need a connection beyond the warm ones, and a process that runs out of file
+    /// descriptors would take living servers for dead.
+    pub under_way: Semaphore,
     /// Promotion rules this process registered lately.
     pub rules: Rules,
     /// What this process last wrote for each instance.

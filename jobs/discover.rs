@@ -60,7 +60,7 @@ impl Job for Discover {
         if self.by_person {
             store::instances::remember(&ctx.pool, &resolved).await.map_err(JobError::retry)?;
         }
-        let observation = ctx.prober.probe(&resolved).await;
+        let observation = probing::probe_one(&ctx, &resolved).await;
         match observation.answer.clone() {
             Answer::Facts { key, .. } => {
                 probing::record(&ctx, &config, vec![observation]).await?;

@@ -42,7 +42,7 @@ pub(crate) async fn probe(
     attempt: &Attempt,
 ) -> Result<Summary, JobError> {
     let config = ctx.config.get();
-    let probes = targets.iter().map(Target::key).map(|key| async move { ctx.prober.probe(&key).await });
+    let probes = targets.iter().map(Target::key).map(|key| async move { probe_one(ctx, &key).await });
     let probes: Vec<_> = probes.collect();
     let mut answers = futures::stream::iter(probes).buffer_unordered(SIDE_BY_SIDE);
     let mut summary = Summary::default();
@@ -68,6 +68,13 @@ pub(crate) async fn probe(
     metrics::counter!("orchestrator_probes_total", "outcome" => "answered").increment(summary.answered as u64);
     record(ctx, &config, batch).await?;
     Ok(summary)
+}
+
+/// One probe, when there is room for it.
+pub(crate) async fn probe_one(ctx: &Context, key: &InstanceKey) -> Observation {
+    // Nobody closes the semaphore; without a permit the probe would still be right, only less careful.
+    let _permit = ctx.under_way.acquire().await.ok();
+    ctx.prober.probe(key).await
 }
 
 /// Records observations, and asks for the discovery of servers they mention that nobody knows.

@@ -11,12 +11,16 @@ use mysql::{
     TlsSettings, UserFilters,
 };
 use queue::{Concurrency, Runner, WorkerConfig};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Handles;
 
-/// File descriptors kept for everything but warm connections: backend pool, listeners, logs, libraries.
+/// File descriptors kept for everything but managed servers: backend pool, listeners, logs, libraries.
 const RESERVED_DESCRIPTORS: u64 = 256;
+/// Probes under way at once: fewer would not finish a fleet within its interval, more only fight for the processor.
+const LEAST_UNDER_WAY: u64 = 16;
+const MOST_UNDER_WAY: u64 = 512;
 /// A slot may be this late before its connections count as unused.
 const IDLE_SLACK: Duration = Duration::from_secs(3);
 /// How often a worker looks whether the settings were reloaded.
@@ -41,17 +45,18 @@ pub async fn run_worker(
 ) -> Result<(), queue::Error> {
     let config = handles.config.get();
     let clock = Arc::clone(&handles.clock);
-    let budget = connection_budget(&config.settings, options.descriptor_limit);
+    let budget = Budget::new(&config.settings, options.descriptor_limit);
     tracing::info!(
-        connections = budget,
+        connections = budget.warm,
         descriptors = options.descriptor_limit,
         "keeps at most this many warm connections to managed servers; servers beyond are connected to for each probe"
     );
     let ctx = Arc::new(Context {
         pool: handles.pool.clone(),
-        prober: Prober::new(probe_settings(&config, budget), Arc::new(move || clock.now_micros())),
+        prober: Prober::new(probe_settings(&config, budget.warm), Arc::new(move || clock.now_micros())),
         clock: Arc::clone(&handles.clock),
         config: handles.config.clone(),
+        under_way: Semaphore::new(budget.under_way),
         names: Names::default(),
         rules: Rules::default(),
         written: store::instances::Written::default(),
@@ -63,7 +68,7 @@ pub async fn run_worker(
     worker.poll_interval = Duration::from_millis(config.settings.queue.poll_milliseconds);
     worker.clock = Arc::clone(&handles.clock);
     let runner = Runner::new(handles.pool.clone(), worker, jobs::registry(), Arc::clone(&ctx));
-    let follow = tokio::spawn(follow_settings(Arc::clone(&ctx), budget, shutdown.clone()));
+    let follow = tokio::spawn(follow_settings(Arc::clone(&ctx), budget.warm, shutdown.clone()));
     let ended = runner.run(shutdown).await;
     follow.abort();
     ended
@@ -95,19 +100,32 @@ async fn follow_settings(ctx: Arc<Context>, budget: usize, shutdown: Cancellatio
     }
 }
 
-/// How many warm connections this process may keep.
-fn connection_budget(settings: &Settings, descriptor_limit: Option<u64>) -> usize {
-    let configured = settings.worker.connection_budget;
-    let possible = descriptor_limit.map_or(u64::MAX, |limit| limit.saturating_sub(RESERVED_DESCRIPTORS).max(16));
-    let budget = if configured == 0 { possible } else { configured.min(possible) };
-    if configured > possible {
-        tracing::warn!(
-            configured,
-            possible,
-            "ConnectionBudget is above what the limit on open files allows; raise LimitNOFILE"
-        );
+/// How many connections to managed servers this process may have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Budget {
+    /// Kept warm between probes.
+    warm: usize,
+    /// Probes under way at once, each of which may need one more.
+    under_way: usize,
+}
+
+impl Budget {
+    fn new(settings: &Settings, descriptor_limit: Option<u64>) -> Self {
+        let possible = descriptor_limit.map_or(u64::MAX, |limit| limit.saturating_sub(RESERVED_DESCRIPTORS));
+        let under_way = (possible / 4).clamp(LEAST_UNDER_WAY, MOST_UNDER_WAY);
+        let possible = possible.saturating_sub(under_way);
+        let configured = settings.worker.connection_budget;
+        if configured > possible {
+            tracing::warn!(
+                configured,
+                possible,
+                "ConnectionBudget is above what the limit on open files allows; raise LimitNOFILE"
+            );
+        }
+        let warm = if configured == 0 { possible } else { configured.min(possible) };
+        let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+        Self { warm: size(warm), under_way: size(under_way) }
     }
-    usize::try_from(budget).unwrap_or(usize::MAX)
 }
 
 /// What the configuration says about probing, in the words of the `mysql` crate.
@@ -180,5 +198,19 @@ fn filters(config: &Configuration) -> Filters {
         replicas: KeyFilters::new(&discovery.discovery_ignore_replica_hostname_filters),
         sources: KeyFilters::new(&discovery.discovery_ignore_master_hostname_filters),
         replication_users: UserFilters::new(&discovery.discovery_ignore_replication_username_filters),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_low_limit_on_descriptors_leaves_fewer_warm_connections_never_none_under_way() {
+        let budget = |limit| Budget::new(&Settings::default(), Some(limit));
+        assert_eq!(budget(20_000), Budget { warm: 19_232, under_way: 512 });
+        assert_eq!(budget(1024), Budget { warm: 576, under_way: 192 });
+        assert_eq!(budget(300), Budget { warm: 28, under_way: 16 });
+        assert_eq!(budget(64), Budget { warm: 0, under_way: 16 });
     }
 }
