@@ -1,6 +1,8 @@
 //! The queue, as people see and steer it.
 
-use queue::{Cancelled, Depth, Filter, JobView, LiveWorker};
+use std::time::Duration;
+
+use queue::{Awaited, Cancelled, Depth, Filter, JobView, LiveWorker, Outcome};
 
 use super::{Error, Record, Scope};
 
@@ -15,11 +17,20 @@ pub async fn list(scope: &Scope, filter: &Filter, limit: u32) -> Result<Vec<JobV
     Ok(queue::list(&mut conn, filter, limit.min(MAX_LIMIT)).await?)
 }
 
-/// One job.
+/// One job that waits, runs or failed. Of one that has ended the error says how, if that is still known.
 pub async fn show(scope: &Scope, id: u64) -> Result<JobView, Error> {
     let mut conn = scope.connection().await?;
-    let found = queue::show(&mut conn, id).await?;
-    found.ok_or_else(|| Error::NotFound(format!("job {id} has ended or never existed")))
+    if let Some(found) = queue::show(&mut conn, id).await? {
+        return Ok(found);
+    }
+    drop(conn);
+    let ended = match queue::await_outcome(&scope.pool, id, Duration::ZERO).await? {
+        Awaited::Ended(Outcome::Done(_)) => "is done",
+        Awaited::Ended(Outcome::Cancelled) => "was cancelled",
+        Awaited::Ended(Outcome::Failed(_)) => "has failed, and was removed since",
+        Awaited::Pending | Awaited::Unknown => "has ended or never existed",
+    };
+    Err(Error::NotFound(format!("job {id} {ended}")))
 }
 
 /// Puts a failed job back to ready.

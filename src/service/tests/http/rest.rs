@@ -154,7 +154,9 @@ async fn jobs() {
         assert_eq!(document(&fleet, "/lanes").await["items"][0]["depth"], 1);
         let path = format!("/api/v2/jobs/{}", accepted["id"]);
         assert_eq!(fleet.ask(Method::DELETE, &path, &[]).await.status, StatusCode::NO_CONTENT);
-        assert_eq!(fleet.ask(Method::GET, &path, &[]).await.status, StatusCode::NOT_FOUND);
+        let ended = fleet.ask(Method::GET, &path, &[]).await;
+        assert_eq!(ended.status, StatusCode::NOT_FOUND);
+        assert!(ended.body.contains("was cancelled"), "{}", ended.body);
     })
     .await;
 }
