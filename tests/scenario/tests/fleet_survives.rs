@@ -18,7 +18,7 @@ use tokio::sync::Mutex;
 const INTERVAL: Duration = Duration::from_secs(2);
 const LEASE: Duration = Duration::from_secs(3);
 /// No instance may go unpolled for longer.
-const UNPOLLED_LIMIT: Duration = Duration::from_millis((2 * 2 + 3) * 1000);
+const UNPOLLED_LIMIT: Duration = Duration::from_secs(2 * 2 + 3);
 /// Leadership moves within this.
 const LEADERSHIP_LIMIT: Duration = Duration::from_secs(5);
 
