@@ -57,15 +57,17 @@ async fn one_seed_becomes_a_placed_and_fresh_topology(#[case] flavor: Flavor) ->
     assert!(matches!(outcome, Awaited::Ended(Outcome::Done(_))), "{outcome:?}");
 
     let count = async |condition: &str| -> Result<usize> {
-        let found: i64 = sqlx::query_scalar(&format!("SELECT COUNT(*) FROM instance WHERE {condition}")).fetch_one(&pool).await?;
+        let found: i64 =
+            sqlx::query_scalar(&format!("SELECT COUNT(*) FROM instance WHERE {condition}")).fetch_one(&pool).await?;
         Ok(usize::try_from(found)?)
     };
     let placed = format!("cluster_name = '{key}'");
     until("all are known and placed in one cluster", async || Ok(count(&placed).await? == SERVERS)).await?;
     assert_eq!(count("depth = 0").await?, 1);
-    until("all are fresh", async || {
-        Ok(count("last_seen_at > NOW(6) - INTERVAL 1500000 MICROSECOND").await? == SERVERS)
-    })
+    until(
+        "all are fresh",
+        async || Ok(count("last_seen_at > NOW(6) - INTERVAL 1500000 MICROSECOND").await? == SERVERS),
+    )
     .await?;
     assert_eq!(servers.stats().unknown_statements, 0);
 
@@ -79,7 +81,8 @@ async fn one_seed_becomes_a_placed_and_fresh_topology(#[case] flavor: Flavor) ->
     shutdown.cancel();
     worker.await??;
     leader.await?;
-    let lease: String = sqlx::query_scalar("SELECT CAST(holder AS CHAR) FROM lease WHERE name = 'leader'").fetch_one(&pool).await?;
+    let lease: String =
+        sqlx::query_scalar("SELECT CAST(holder AS CHAR) FROM lease WHERE name = 'leader'").fetch_one(&pool).await?;
     assert_eq!(lease, "", "a clean shutdown gives the lease back");
     let left: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM job_claimed").fetch_one(&pool).await?;
     assert_eq!(left, 0, "a clean shutdown leaves no claim");

@@ -193,7 +193,7 @@ mod tests {
             assert!(watcher.own_cpu_ms() > 10.0, "{flavor}");
             let first = watcher.counters().await.unwrap()["Questions"];
             let second = watcher.counters().await.unwrap()["Questions"];
-            assert_eq!(second - first, 1.0, "{flavor}");
+            assert!((second - first - 1.0).abs() < 0.5, "{flavor}: {first} then {second}");
             let (path, length) = watcher.statement_log().await.unwrap();
             assert!(length > 0, "{flavor}: {}", path.display());
         }

@@ -39,6 +39,12 @@ async fn main() -> ExitCode {
 
 /// Measures every combination; false when one of them could not be measured.
 async fn run(options: &Options) -> Result<bool> {
+    // Said first: figures of a debug build are worth nothing.
+    for variable in ["ORCHESTRATOR_BIN", "SIMULATOR_BIN"] {
+        let path = scenario::binary(variable)?;
+        let warning = if path.components().any(|part| part.as_os_str() == "debug") { " (a DEBUG build)" } else { "" };
+        eprintln!("measuring {}{warning}", path.display());
+    }
     let cases = options.cases();
     let mut rows: Vec<Row> = Vec::with_capacity(cases.len());
     let mut complete = true;
