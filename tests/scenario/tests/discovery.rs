@@ -215,3 +215,27 @@ async fn co_primaries_and_their_replica() -> Result<()> {
     assert!(text.lines().filter(|line| line.starts_with("+ ")).count() == 2, "both at the top: {text}");
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_write_on_a_replica_is_errant_and_named_exactly() -> Result<()> {
+    let topology = Topology::start(Flavor::MySql, "a\n  b\n  c").await?;
+    let fleet = started(Flavor::MariaDb).await?;
+    discover(&fleet, &topology, "a").await?;
+    let replica = &topology["b"];
+    let truth = Truth { server: replica, flavor: Flavor::MySql };
+    for statement in ["SET GLOBAL read_only = OFF", "CREATE DATABASE errant", "SET GLOBAL read_only = ON"] {
+        replica.execute(statement).await?;
+    }
+    // what the primary goes on writing is not errant, whichever of the two was read first
+    topology["a"].execute("CREATE DATABASE ordinary").await?;
+    let errant = format!("{}:1", truth.scalar("@@server_uuid").await?);
+    wait::until("the errant transaction is seen", LIMIT, || async {
+        Ok((record(&fleet, replica).await?["GtidErrant"] == errant.as_str()).then_some(()))
+    })
+    .await?;
+    assert_eq!(record(&fleet, replica).await?["Problems"], json!(["errant_gtid"]));
+    assert_eq!(record(&fleet, &topology["c"]).await?["GtidErrant"], "");
+    let text = fleet.ok(&["-c", "topology", "-i", &replica.address()]).await?;
+    assert!(text.lines().any(|line| line.contains(&replica.address()) && line.contains("GTID:errant")), "{text}");
+    Ok(())
+}
