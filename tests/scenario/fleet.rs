@@ -79,7 +79,7 @@ impl Fleet {
     pub async fn service(&mut self, name: &str, args: &[&str]) -> Result<()> {
         let port = free_port()?;
         let config = self.write_config(name, port)?;
-        self.spawn(name, port, &config, &[&["http"], args].concat())?;
+        self.spawn(name, port, &config, &[], &[&["http"], args].concat())?;
         wait::until(&format!("service {name} ready"), START_LIMIT, || async {
             let (status, _) = http_get(port, "/health/ready").await?;
             Ok((status == 200).then_some(()))
@@ -91,7 +91,7 @@ impl Fleet {
     /// Starts a worker and waits until it is registered.
     pub async fn worker(&mut self, name: &str, args: &[&str]) -> Result<()> {
         let config = self.write_config(name, 0)?;
-        self.spawn(name, 0, &config, &[&["worker"], args].concat())?;
+        self.spawn(name, 0, &config, &[], &[&["worker"], args].concat())?;
         let pool = self.pool().await?;
         wait::until(&format!("worker {name} registered"), START_LIMIT, || async {
             let live: i64 = sqlx::query_scalar(
@@ -106,12 +106,20 @@ impl Fleet {
         .with_context(|| self.log_tail(name))
     }
 
-    fn spawn(&mut self, name: &str, port: u16, config: &Path, args: &[&str]) -> Result<()> {
+    /// Starts a process and waits for nothing: `settings` are laid over those of the fleet, `wrapper` is a command that
+    /// runs another (`prlimit`). `{"NodeName": ...}` gives it another name than the one it has here.
+    pub fn start(&mut self, name: &str, settings: Value, wrapper: &[&str], args: &[&str]) -> Result<()> {
+        let config = self.write_config_with(name, 0, settings)?;
+        self.spawn(name, 0, &config, wrapper, args)
+    }
+
+    fn spawn(&mut self, name: &str, port: u16, config: &Path, wrapper: &[&str], args: &[&str]) -> Result<()> {
         let log = self.dir.path().join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;
         // setpriv: the process dies with this test, even when the test is killed.
         let child = Command::new("setpriv")
             .args(["--pdeathsig", "KILL"])
+            .args(wrapper)
             .arg(&self.binary)
             .arg("--config")
             .arg(config)
@@ -128,9 +136,20 @@ impl Fleet {
 
     /// Runs one command against the backend.
     pub async fn run(&self, args: &[&str]) -> Result<Output> {
+        self.run_configured(&self.config_path("cli"), args).await
+    }
+
+    /// The same with `settings` laid over those of the fleet.
+    pub async fn run_with(&self, settings: Value, args: &[&str]) -> Result<Output> {
+        let config = self.write_config_with("other", 0, settings)?;
+        self.run_configured(&config, args).await
+    }
+
+    /// The same with the configuration in a file.
+    pub async fn run_configured(&self, config: &Path, args: &[&str]) -> Result<Output> {
         let output = tokio::process::Command::new(&self.binary)
             .arg("--config")
-            .arg(self.config_path("cli"))
+            .arg(config)
             .args(args)
             .stdin(Stdio::null())
             .kill_on_drop(true)
@@ -206,6 +225,12 @@ impl Fleet {
         }
     }
 
+    /// What a process has said so far.
+    pub fn log(&self, name: &str) -> Result<String> {
+        let process = self.processes.get(name).with_context(|| format!("no process {name}"))?;
+        Ok(std::fs::read_to_string(&process.log)?)
+    }
+
     /// The end of a process's log, for messages.
     pub fn log_tail(&self, name: &str) -> String {
         let Some(process) = self.processes.get(name) else { return format!("{name}: not running") };
@@ -219,11 +244,16 @@ impl Fleet {
     }
 
     fn write_config(&self, name: &str, port: u16) -> Result<PathBuf> {
+        self.write_config_with(name, port, json!({}))
+    }
+
+    fn write_config_with(&self, name: &str, port: u16, over: Value) -> Result<PathBuf> {
         let mut settings = self.settings.clone();
         merge(&mut settings, json!({ "NodeName": name }));
         if port != 0 {
             merge(&mut settings, json!({ "ListenAddress": format!("127.0.0.1:{port}") }));
         }
+        merge(&mut settings, over);
         let path = self.config_path(name);
         std::fs::write(&path, serde_json::to_vec_pretty(&settings)?)?;
         Ok(path)
