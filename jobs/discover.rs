@@ -40,9 +40,13 @@ impl Discover {
 impl Job for Discover {
     type Context = Context;
     const KIND: &'static str = "discover";
-    // One attempt: who asked wants to see the failure, and a mentioned server is asked for again by the leader.
-    const LIMITS: Limits =
-        Limits { queue: Queue::Discovery, timeout: Duration::from_secs(15), attempts: 1, backoff: Backoff::DEFAULT };
+    // A person who asks wants to see the failure at once; a mentioned server is tried again, for it may just be starting.
+    const LIMITS: Limits = Limits {
+        queue: Queue::Discovery,
+        timeout: Duration::from_secs(15),
+        attempts: 3,
+        backoff: Backoff { first: Duration::from_secs(2), longest: Duration::from_secs(30) },
+    };
 
     fn unique_key(&self) -> Option<String> {
         let key = format!("discover:{}:{}", self.hostname, self.port);
@@ -70,11 +74,8 @@ impl Job for Discover {
             Answer::Failed(failure) => {
                 // A known server's failure is a fact about it; of an unknown one nothing is stored.
                 probing::record(&ctx, &config, vec![observation]).await?;
-                Err(JobError::give_up(format!(
-                    "cannot discover {resolved}: {} ({})",
-                    failure.message,
-                    failure.kind.name()
-                )))
+                let text = format!("cannot discover {resolved}: {} ({})", failure.message, failure.kind.name());
+                Err(if self.by_person { JobError::give_up(text) } else { JobError::retry(text) })
             }
         }
     }

@@ -31,6 +31,7 @@ pub use forget_unseen::ForgetUnseen;
 pub use names::Names;
 pub use probe_dead::ProbeDead;
 pub use probe_shard::{ProbeShard, Target};
+pub use probing::neighbours;
 pub use registry::registry;
 pub use rules::Rules;
 pub use snapshot_topologies::SnapshotTopologies;

@@ -51,6 +51,7 @@ pub(crate) async fn probe(
         if attempt.cancelled.is_cancelled() {
             return Err(JobError::give_up("cancelled; the next slot probes these instances again"));
         }
+        log(&config, failures, &observation);
         match &observation.answer {
             Answer::Facts { .. } => summary.answered += 1,
             Answer::Filtered { .. } => summary.filtered += 1,
@@ -68,6 +69,25 @@ pub(crate) async fn probe(
     metrics::counter!("orchestrator_probes_total", "outcome" => "answered").increment(summary.answered as u64);
     record(ctx, &config, batch).await?;
     Ok(summary)
+}
+
+/// Tells of servers that cannot be reached, return, or are left out, where the settings ask for it: a fleet has many.
+fn log(config: &Configuration, failures: Failures, observation: &Observation) {
+    let discovery = &config.settings.discovery;
+    let (instance, was_dead) = (&observation.asked, failures == Failures::RecordTogether);
+    match &observation.answer {
+        Answer::Filtered { filter } if discovery.enable_discovery_filters_logs => {
+            tracing::debug!(instance.key = %instance, %filter, "left out by a discovery filter");
+        }
+        Answer::Failed(failure) if discovery.dead_instance_discovery_logs_enabled => {
+            let error = failure.message.as_str();
+            tracing::debug!(instance.key = %instance, was_dead, error, "cannot be reached");
+        }
+        Answer::Facts { .. } if was_dead && discovery.dead_instance_discovery_logs_enabled => {
+            tracing::debug!(instance.key = %instance, "can be reached again");
+        }
+        Answer::Filtered { .. } | Answer::Failed(_) | Answer::Facts { .. } => {}
+    }
 }
 
 /// One probe, when there is room for it.
@@ -130,7 +150,7 @@ async fn follow(
 }
 
 /// Whom a server mentions, less the filtered.
-fn neighbours(config: &Configuration, facts: &ServerFacts) -> Vec<InstanceKey> {
+pub fn neighbours(config: &Configuration, facts: &ServerFacts) -> Vec<InstanceKey> {
     let patterns = &config.patterns;
     let ignored = |key: &InstanceKey| patterns.discovery_ignore.matches(&key.hostname, key.port);
     let members = facts.group.iter().flat_map(|group| group.members.iter());

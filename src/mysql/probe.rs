@@ -129,7 +129,7 @@ impl Prober {
         self.slots.forget(key);
     }
 
-    /// Closes the connections of servers that were not probed for `idle`, and forgets what was learned about them.
+    /// Closes the connections of servers that were not probed for `idle`, and forgets their slow facts.
     /// Returns how many it closed. Meant to be called every minute or so, because servers move between workers.
     pub async fn close_idle(&self, idle: Duration) -> usize {
         let closing = self.slots.idle_for(idle);

@@ -23,6 +23,9 @@ use crate::learn::Learned;
 /// How long a farewell may take: it is a courtesy.
 const FAREWELL: Duration = Duration::from_millis(100);
 
+/// Longer than the longest usual pause between two tries of a dead server (`DeadInstancePollSecondsMax`, 300 s).
+const FORGET: Duration = Duration::from_secs(900);
+
 /// All slots.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
@@ -87,17 +90,20 @@ impl Slots {
         Warm { connection, settings_version, used_at: Instant::now(), _counted: Counted(Arc::clone(&self.open)) }
     }
 
-    /// Takes out all slots that were not used for this long, with their connections.
+    /// Takes out the connections that were not used for this long, and forgets servers that were not probed for
+    /// [`FORGET`]. What is known of a server outlives its connection: a dead one is tried ever more seldom.
     pub(crate) fn idle_for(&self, limit: Duration) -> Vec<Warm> {
         let mut closed = Vec::new();
         self.lock().retain(|_, slot| {
             // Whoever holds the slot is using it.
             let Ok(mut slot) = slot.try_lock() else { return true };
-            let is_idle = slot.last_used.is_none_or(|at| at.elapsed() >= limit);
-            if is_idle {
+            let idle = slot.last_used.map_or(Duration::MAX, |at| at.elapsed());
+            if idle >= limit {
                 closed.extend(slot.connection.take());
+                // A connection to be opened anew learns anew: it may be another server by then.
+                slot.learned = None;
             }
-            !is_idle
+            idle < limit.max(FORGET)
         });
         closed
     }

@@ -14,8 +14,8 @@ use crate::engine::{Engine, execute};
 use crate::error::{chain, is_conflict};
 use crate::link::Link;
 
-/// Pause after a claim; doubles up to the configured interval while nothing comes.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
+/// Pause after a claim; doubles up to the configured interval while nothing comes. Each look costs the backend a statement.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// After a slot became free, others usually follow: one claim for all of them.
 const GATHER: Duration = Duration::from_millis(2);
 /// Peek and claim together.

@@ -45,7 +45,7 @@ impl Duty for CronJobs {
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
         let policy = leading.handles.config.get().settings.schedules.missed_tick_policy;
         let recurring = self.schedules.get_or_insert_with(|| recurring(leading));
-        let now = leading.handles.clock.now_micros();
+        let now = leading.now().await?;
         let done = store::schedules::read_all(&leading.handles.pool).await?;
         for one in recurring.iter() {
             let Some(tick) = newest_tick(&one.schedule, now) else { continue };

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use domain::instance::{InstanceKey, Placement};
+use domain::instance::Placement;
 use domain::topology::{self, Naming, Node};
 
 use crate::leader::{Duty, DutyError, Inventory, Leading};
@@ -16,6 +16,9 @@ const EVERY: Duration = Duration::from_millis(500);
 const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 /// Aliases and domains are registered again after this long, changed or not: far below their shortest lifetime.
 const REGISTER_EVERY: Duration = Duration::from_secs(300);
+
+/// Places per transaction. Its fence holds the row of the lease: the renewal and the other duties wait for it.
+const WRITE_BATCH: usize = 500;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -51,13 +54,13 @@ impl Duty for Place {
             patterns: leading.handles.config.get().patterns.cluster_aliases.clone(),
         };
         let changed = changed_placements(&inventory, &naming);
-        if !changed.is_empty() {
+        for chunk in changed.chunks(WRITE_BATCH) {
             let mut transaction = leading.fenced().await?;
-            store::instances::write_placements(&mut transaction, &changed).await?;
+            store::instances::write_placements(&mut transaction, chunk).await?;
             transaction.commit().await?;
-            for (id, placement) in changed {
-                if let Some(instance) = inventory.get_mut(id) {
-                    instance.placement = placement;
+            for (id, placement) in chunk {
+                if let Some(instance) = inventory.get_mut(*id) {
+                    instance.placement = placement.clone();
                 }
             }
         }
@@ -113,17 +116,5 @@ fn domains(inventory: &Inventory) -> HashMap<String, String> {
         .instances()
         .filter(|one| one.placement.replication_depth == 0 && !one.facts.detected_cluster_domain.is_empty())
         .map(|one| (one.placement.cluster_name.clone(), one.facts.detected_cluster_domain.clone()))
-        .collect()
-}
-
-/// Sources that replicas name and nobody knows.
-pub(super) fn unknown_sources(inventory: &Inventory) -> Vec<(InstanceKey, String)> {
-    let known: std::collections::HashSet<&InstanceKey> = inventory.instances().map(|one| &one.key).collect();
-    inventory
-        .instances()
-        .filter(|one| one.facts.is_replica())
-        .filter_map(|one| one.facts.source().map(|source| (source, one)))
-        .filter(|(source, _)| source.is_valid() && !known.contains(source))
-        .map(|(source, one)| (source.clone(), one.lane.clone()))
         .collect()
 }

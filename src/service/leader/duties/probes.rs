@@ -1,7 +1,8 @@
 //! Schedules probes: one job per shard and slot for the living, batches of the due for the dead.
 //!
-//! Idempotent: a shard has at most one waiting job (unique key), and a dead instance is not enqueued again while its last
-//! try can still be under way.
+//! Idempotent: a shard has at most one waiting job (unique key), and so has each batch of the dead, so that an hour
+//! without workers leaves no more jobs behind than a minute without them. A dead instance is not enqueued again while its
+//! last try can still be under way.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::Duration;
@@ -13,23 +14,49 @@ use queue::{LiveWorker, NewJob};
 
 use crate::leader::{Duty, DutyError, Leading};
 
-/// Slots are looked at this often. Every shard whose slot came since goes into one transaction.
-const EVERY: Duration = Duration::from_millis(500);
+/// Slots are looked at this often. Every shard whose slot came since goes into one transaction, so that a tick of a small
+/// fleet costs the backend no more than one of a large fleet.
+const EVERY: Duration = Duration::from_secs(1);
 /// How long a shard's job waits for the worker it sticks to before any other may take it: a few polls of a live worker,
 /// little against the poll interval.
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// Dead instances per job: each may take a connect deadline, and they are tried side by side.
 const DEAD_BATCH: usize = 50;
-/// A dead instance is not enqueued again within this time, whatever the backend says of its last check: its job may wait.
+/// A dead instance is not enqueued again within this time unless it was checked since: its job may wait, or be under way.
 const DEAD_GRACE_MICROS: DbMicros = 15_000_000;
+/// When a batch could not be enqueued because one of its number waits already, its members are due again after this time.
+const DEAD_MERGED_MICROS: DbMicros = 2_000_000;
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct ScheduleProbes {
     /// Last slot enqueued by lane and shard, with the number of shards it was computed for.
     slots: HashMap<(String, u32), (u32, i64)>,
-    /// When each dead instance was last enqueued.
-    tried: HashMap<u64, DbMicros>,
+    /// The last try of each dead instance.
+    tried: HashMap<u64, Tried>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Tried {
+    at: DbMicros,
+    /// Not again before, unless its check ended meanwhile.
+    until: DbMicros,
+}
+
+/// What is due at one tick.
+#[derive(Debug, Default)]
+struct Due {
+    shards: Vec<ProbeShard>,
+    dead: Vec<DeadBatch>,
+}
+
+/// Dead instances of one lane that are tried together.
+#[derive(Debug)]
+struct DeadBatch {
+    lane: String,
+    /// Its place among the batches of its lane.
+    number: usize,
+    job: ProbeDead,
 }
 
 impl Duty for ScheduleProbes {
@@ -42,41 +69,57 @@ impl Duty for ScheduleProbes {
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
         let handles = &leading.handles;
         let cadence = handles.cadence();
-        let now = handles.clock.now_micros();
-        let (shards, dead) = {
+        let now = leading.now().await?;
+        let due = {
             let inventory = leading.inventory.lock().await;
             let live = lanes(inventory.instances().filter(|one| one.check.failures == 0));
-            (self.due_shards(&cadence, live, now), self.due_dead(&cadence, inventory.instances(), now))
+            let dead = self.due_dead(&cadence, inventory.instances(), now);
+            Due { shards: self.due_shards(&cadence, live, now), dead: batches(dead) }
         };
-        if shards.is_empty() && dead.is_empty() {
+        if due.shards.is_empty() && due.dead.is_empty() {
             return Ok(());
         }
-        let workers = queue::live_workers(&mut *handles.connection("read the live workers").await?).await?;
-        let mut new_jobs = Vec::with_capacity(shards.len() + dead.len());
-        for shard in &shards {
-            new_jobs.push(probe_job(shard, &workers, leading.term.number)?);
-        }
-        for (lane, targets) in dead {
-            for batch in targets.chunks(DEAD_BATCH) {
-                let job = ProbeDead { targets: batch.to_vec() };
-                new_jobs.push(NewJob::of(&job)?.datacenter(&lane).term(leading.term.number));
+        match enqueue(leading, &due).await {
+            Ok(waited) => {
+                for (batch, _) in due.dead.iter().zip(waited).filter(|(_, waited)| *waited) {
+                    self.put_off(&batch.job, now);
+                }
+                Ok(())
+            }
+            Err(error) => {
+                self.take_back(&due);
+                Err(error)
             }
         }
-        let enqueued = enqueue(leading, &new_jobs).await;
-        if enqueued.is_err() {
-            // Nothing was enqueued: all of it is due again.
-            self.slots.clear();
-            self.tried.clear();
-        }
-        enqueued
     }
 }
 
-async fn enqueue(leading: &Leading, new_jobs: &[NewJob]) -> Result<(), DutyError> {
+/// Enqueues what is due; tells for each batch of the dead whether an equal one was waiting.
+async fn enqueue(leading: &Leading, due: &Due) -> Result<Vec<bool>, DutyError> {
+    let term = leading.term.number;
+    let workers = queue::live_workers(&mut *leading.handles.connection("read the live workers").await?).await?;
+    let mut new_jobs = Vec::with_capacity(due.shards.len() + due.dead.len());
+    for shard in &due.shards {
+        new_jobs.push(probe_job(shard, &workers, term)?);
+    }
+    for DeadBatch { lane, number, job } in &due.dead {
+        let job = NewJob::of(job)?.datacenter(lane).unique_key(&format!("dead:{lane}:{number}"));
+        new_jobs.push(job.term(term));
+    }
     let mut transaction = leading.fenced().await?;
-    queue::enqueue(&mut transaction, new_jobs).await?;
+    let enqueued = queue::enqueue(&mut transaction, &new_jobs).await?;
     transaction.commit().await?;
-    Ok(())
+    Ok(enqueued.iter().skip(due.shards.len()).map(|one| !one.is_new()).collect())
+}
+
+fn batches(dead: BTreeMap<String, Vec<Target>>) -> Vec<DeadBatch> {
+    let mut batches = Vec::new();
+    for (lane, targets) in dead {
+        for (number, batch) in targets.chunks(DEAD_BATCH).enumerate() {
+            batches.push(DeadBatch { lane: lane.clone(), number, job: ProbeDead { targets: batch.to_vec() } });
+        }
+    }
+    batches
 }
 
 fn probe_job(shard: &ProbeShard, workers: &[LiveWorker], term: u64) -> Result<NewJob, queue::Error> {
@@ -149,6 +192,23 @@ impl ScheduleProbes {
         due
     }
 
+    /// Nothing of this was enqueued: it is due again.
+    fn take_back(&mut self, due: &Due) {
+        for shard in &due.shards {
+            self.slots.remove(&(shard.lane.clone(), shard.shard));
+        }
+        for target in due.dead.iter().flat_map(|batch| &batch.job.targets) {
+            self.tried.remove(&target.id);
+        }
+    }
+
+    /// Another batch waits in this one's place.
+    fn put_off(&mut self, batch: &ProbeDead, now: DbMicros) {
+        for target in &batch.targets {
+            self.tried.insert(target.id, Tried { at: now, until: now + DEAD_MERGED_MICROS });
+        }
+    }
+
     /// The dead instances whose next try has come, by lane.
     fn due_dead<'a>(
         &mut self,
@@ -156,7 +216,7 @@ impl ScheduleProbes {
         instances: impl Iterator<Item = &'a Instance>,
         now: DbMicros,
     ) -> BTreeMap<String, Vec<Target>> {
-        self.tried.retain(|_, at| *at + DEAD_GRACE_MICROS > now);
+        self.tried.retain(|_, tried| tried.until > now);
         let (living, dead): (Vec<&Instance>, Vec<&Instance>) = instances.partition(|one| one.check.failures == 0);
         if dead.is_empty() {
             return BTreeMap::new();
@@ -170,8 +230,10 @@ impl ScheduleProbes {
                 check.failures = 1;
             }
             let is_due = cadence.next_try(&check).is_some_and(|at| at <= now);
-            if is_due && !self.tried.contains_key(&one.id) {
-                self.tried.insert(one.id, now);
+            let may_be_under_way =
+                self.tried.get(&one.id).is_some_and(|tried| one.check.last_checked_at.is_none_or(|at| at < tried.at));
+            if is_due && !may_be_under_way {
+                self.tried.insert(one.id, Tried { at: now, until: now + DEAD_GRACE_MICROS });
                 due.entry(one.lane.clone()).or_default().push(target(one));
             }
         }

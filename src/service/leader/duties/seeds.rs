@@ -1,28 +1,27 @@
-//! Makes known what should be known: configured seeds once per process, and sources that replicas name.
+//! Makes known what should be known: configured seeds, and servers that known servers mention.
 //!
-//! Idempotent: `Discover` jobs are unique per instance, and a source that cannot be discovered is asked for ever more
-//! seldom.
+//! Idempotent: looks at the whole inventory, `Discover` jobs are unique per instance, and a server that cannot be
+//! discovered is asked for ever more seldom. The worker that sees a new server mentioned asks for it at once; this finds
+//! what was lost on that way.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use domain::instance::InstanceKey;
-use jobs::Discover;
+use jobs::{Configuration, Discover};
 use queue::NewJob;
 
-use super::place::unknown_sources;
-use crate::leader::{Duty, DutyError, Leading};
+use crate::leader::{Duty, DutyError, Inventory, Leading};
 
-/// A new source is noticed by the probe that saw it first; this is the safety net.
+/// A new server is asked for by the probe that saw it first; this is the safety net.
 const EVERY: Duration = Duration::from_secs(5);
-/// Pause after the first and the longest pause between tries of a source that nobody can reach.
+/// Pause after the first and the longest pause between tries of a server that nobody can reach.
 const FIRST_PAUSE: Duration = Duration::from_secs(30);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Seeds {
-    seeded: bool,
     asked: HashMap<InstanceKey, (Instant, Duration)>,
 }
 
@@ -34,41 +33,62 @@ impl Duty for Seeds {
     }
 
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
-        let mut wanted = unknown_sources(&*leading.inventory.lock().await);
-        self.asked.retain(|key, _| wanted.iter().any(|(source, _)| source == key));
-        wanted
-            .retain(|(source, _)| self.asked.get(source).is_none_or(|(asked_at, pause)| asked_at.elapsed() >= *pause));
-        if !self.seeded {
-            wanted.extend(configured(leading));
+        let config = leading.handles.config.get();
+        let mut wanted = mentioned(&*leading.inventory.lock().await, &config);
+        for seed in configured(&config) {
+            wanted.entry(seed).or_default();
         }
-        if !wanted.is_empty() {
-            let term = leading.term.number;
-            let jobs: Result<Vec<NewJob>, queue::Error> = wanted
-                .iter()
-                .map(|(key, lane)| {
-                    Ok(NewJob::of(&Discover::new(key))?.datacenter(lane).term(term).submitted_by("leader"))
-                })
-                .collect();
-            let mut transaction = leading.fenced().await?;
-            queue::enqueue(&mut transaction, &jobs?).await?;
-            transaction.commit().await?;
+        let mentioned: Vec<InstanceKey> = wanted.keys().cloned().collect();
+        if mentioned.is_empty() {
+            self.asked.clear();
+            return Ok(());
         }
-        self.seeded = true;
-        for (source, _) in wanted {
-            let pause = self.asked.get(&source).map_or(FIRST_PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
-            self.asked.insert(source, (Instant::now(), pause));
+        // Asks the backend, because the inventory may be a moment old, and people may have said "forget".
+        let mut unknown = store::instances::unknown_of(&leading.handles.pool, &mentioned).await?;
+        self.asked.retain(|key, _| unknown.contains(key));
+        unknown.retain(|key| self.asked.get(key).is_none_or(|(asked_at, pause)| asked_at.elapsed() >= *pause));
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let jobs: Result<Vec<NewJob>, queue::Error> = unknown
+            .iter()
+            .map(|key| {
+                let lane = wanted.get(key).map_or("", String::as_str);
+                Ok(NewJob::of(&Discover::new(key))?.datacenter(lane).term(leading.term.number).submitted_by("leader"))
+            })
+            .collect();
+        let mut transaction = leading.fenced().await?;
+        queue::enqueue(&mut transaction, &jobs?).await?;
+        transaction.commit().await?;
+        for key in unknown {
+            let pause = self.asked.get(&key).map_or(FIRST_PAUSE, |(_, pause)| (*pause * 2).min(LONGEST_PAUSE));
+            self.asked.insert(key, (Instant::now(), pause));
         }
         Ok(())
     }
 }
 
-fn configured(leading: &Leading) -> Vec<(InstanceKey, String)> {
-    let config = leading.handles.config.get();
+/// Servers that known servers mention and the inventory lacks, with the lane of who mentions them.
+fn mentioned(inventory: &Inventory, config: &Configuration) -> BTreeMap<InstanceKey, String> {
+    let known: HashSet<&InstanceKey> = inventory.instances().map(|one| &one.key).collect();
+    let mut mentioned = BTreeMap::new();
+    for one in inventory.instances() {
+        for neighbour in jobs::neighbours(config, &one.facts) {
+            if neighbour.is_valid() && !known.contains(&neighbour) {
+                mentioned.insert(neighbour, one.lane.clone());
+            }
+        }
+    }
+    mentioned
+}
+
+/// `DiscoverySeeds`.
+fn configured(config: &Configuration) -> Vec<InstanceKey> {
     let port = config.settings.topology.default_instance_port;
     let seeds = config.settings.discovery.discovery_seeds.iter();
     seeds
         .filter_map(|seed| match InstanceKey::parse(seed, port) {
-            Ok(key) => Some((key, String::new())),
+            Ok(key) => Some(key),
             Err(error) => {
                 tracing::error!(error = %error, "DiscoverySeeds has an entry that is no instance name; skipped");
                 None
