@@ -5,6 +5,7 @@
 //! | [`backend`]`(flavor)` → [`Backend::schema`] → [`Schema::pool`] | tests of our own tables: one server per test process, one empty schema per test |
 //! | [`Server::start`], [`Server::start_with`] + [`Options`] | one server: `stop`, `kill`, `freeze`/`thaw`, `start_again`, `restart`, `execute`, `connect` |
 //! | [`Topology::start`]`(flavor, text)`, `topology["name"]` | replicating servers, described by indented text ([`parse`]) |
+//! | [`Group`]`::start(size)` | MySQL servers in one replication group |
 //! | [`replicate`], [`replica_status`], [`wait_running`], [`catch_up`] | changing and watching replication by hand |
 //! | [`Proxy`] + [`Mode`] | a network that refuses, stalls, delays, or ends in the middle of an answer |
 //! | [`sandbox`]`::{up, status, down}` | a topology that outlives its process |
@@ -41,6 +42,7 @@
 mod accounts;
 mod backend;
 mod flavor;
+mod group;
 mod options;
 mod ports;
 mod proxy;
@@ -55,6 +57,7 @@ mod workspace;
 pub use accounts::{APPLICATION, Account, REPLICATION, ROOT, TOPOLOGY};
 pub use backend::{Backend, Schema, backend};
 pub use flavor::Flavor;
+pub use group::Group;
 pub use options::{Options, SemiSync};
 pub use proxy::{Mode, Proxy};
 pub use replication::{Link, ReplicaStatus, catch_up, replica_status, replicate, wait_running};
