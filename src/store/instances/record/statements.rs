@@ -1,0 +1,218 @@
+//! The statements that write a batch, in parts that fit a packet and lock in key order.
+
+use domain::instance::{InstanceKey, ServerFacts};
+use domain::version::ServerVersion;
+use sqlx::mysql::MySqlConnection;
+use sqlx::{Connection, Executor, MySql, QueryBuilder};
+
+use super::batch::{Failed, Full};
+use super::patience::Patience;
+use super::{Last, RECORDING};
+use crate::Error;
+use crate::sql::{cut, flag, key, push_keys, stamp, stamp_literal, uint};
+
+/// Bytes of facts per statement: far below the smallest packet limit in use (16 MB).
+const CHUNK_BYTES: usize = 4 << 20;
+/// Widths of columns.
+const LANE_CHARS: usize = 64;
+const ERROR_CHARS: usize = 1024;
+
+/// A row as it stands after the upsert.
+pub(super) struct StoredRow {
+    pub(super) id: u64,
+    pub(super) key: InstanceKey,
+    pub(super) facts_hash: u64,
+    pub(super) new: bool,
+    pub(super) forgotten: bool,
+}
+
+/// New times for rows that are as we remember them; how many were.
+pub(super) async fn see_patiently(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<u64, Error> {
+    let mut patience = Patience::default();
+    loop {
+        match see(conn, same).await {
+            Ok(matched) => return Ok(matched),
+            Err(error) => patience.conflicted(error).await?,
+        }
+    }
+}
+
+/// The narrow path. Text protocol: the id lists differ from batch to batch, preparing each would double the round trips.
+/// Holds only integers and a timestamp of ours. The batch's oldest time serves for all: it is true of all.
+async fn see(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<u64, Error> {
+    let at = stamp_literal(same.iter().map(|(_, full)| full.observed_at).min().unwrap_or(0));
+    let mut lasts: Vec<Last> = same.iter().map(|(last, _)| *last).collect();
+    lasts.sort_by_key(|last| last.id);
+    let join = |texts: Vec<String>| texts.join(",");
+    let ids = join(lasts.iter().map(|last| last.id.to_string()).collect());
+    let pairs = join(lasts.iter().map(|last| format!("({},{})", last.id, last.facts_hash)).collect());
+    // `observed_at` is set last: MySQL and MariaDB assign from left to right.
+    let statement = format!(
+        "UPDATE instance SET last_checked_at = {at}, last_seen_at = {at}, observed_at = {at} \
+          WHERE id IN ({ids}) AND (id, facts_hash) IN ({pairs}) AND failures = 0 AND observed_at < {at}"
+    );
+    // A plain text is sent unprepared (`raw_sql` does the same, in a future that is not `Send` for every lifetime).
+    let done = conn.execute(statement.as_str()).await.map_err(Error::doing(RECORDING))?;
+    Ok(done.rows_affected())
+}
+
+/// Chunk by chunk, each its own transaction: rows need not be written together.
+pub(super) async fn write_full(conn: &mut MySqlConnection, full: &[&Full<'_>]) -> Result<Vec<StoredRow>, Error> {
+    let mut rows = Vec::with_capacity(full.len());
+    let mut patience = Patience::default();
+    let mut rest = full;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |one: &&&Full<'_>| {
+            bytes += one.document.len();
+            bytes <= CHUNK_BYTES
+        };
+        let count = rest.iter().take(patience.chunk()).take_while(fits).count().max(1);
+        let (chunk, later) = rest.split_at(count);
+        match write_chunk(conn, chunk).await {
+            Ok(stored) => {
+                rows.extend(stored);
+                rest = later;
+                patience.worked();
+            }
+            Err(error) => patience.conflicted(error).await?,
+        }
+    }
+    Ok(rows)
+}
+
+async fn write_chunk(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<Vec<StoredRow>, Error> {
+    let mut tx = conn.begin().await.map_err(Error::doing(RECORDING))?;
+    upsert(&mut tx, chunk).await?;
+    let stored = read_back(&mut tx, chunk).await?;
+    drop_forgotten(&mut tx, &stored).await?;
+    tx.commit().await.map_err(Error::doing(RECORDING))?;
+    Ok(stored)
+}
+
+async fn upsert(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<(), Error> {
+    const NEWER: &str = "(observed_at IS NULL OR VALUES(observed_at) >= observed_at)";
+    let mut query = QueryBuilder::<MySql>::new(
+        "INSERT INTO instance (hostname, port, lane, facts, facts_hash, flavor, source_hostname, source_port, observed_at, \
+                               last_checked_at, last_seen_at, latency_us, cluster_name, ancestry_uuid, gtid_errant, \
+                               first_seen_at, changed_at) ",
+    );
+    query.push_values(chunk, |mut row, one| {
+        let at = stamp(one.observed_at);
+        let source = one.facts.source().filter(|source| source.port > 0);
+        // A primary is its own cluster from the start; for a replica the leader finds out.
+        let heads = source.is_none() && one.facts.group.is_none();
+        row.push_bind(&one.key.hostname).push_bind(one.key.port);
+        row.push_bind(lane(one.facts).to_owned()).push_bind(&one.document).push_bind(one.hash);
+        row.push_bind(ServerVersion::parse(&one.facts.version, &one.facts.version_comment).flavor.name());
+        row.push_bind(source.map_or("", |source| &source.hostname)).push_bind(source.map_or(0, |source| source.port));
+        row.push_bind(at).push_bind(at).push_bind(at).push_bind(one.latency_micros);
+        row.push_bind(if heads { one.key.to_string() } else { String::new() });
+        row.push("''").push("''").push("NOW(6)").push("NOW(6)");
+    });
+    query.push(" ON DUPLICATE KEY UPDATE lane = IF(").push(NEWER);
+    query.push(" AND VALUES(lane) <> '', VALUES(lane), lane)");
+    for column in ["facts", "facts_hash", "flavor", "source_hostname", "source_port", "latency_us", "last_checked_at"] {
+        query.push(format_args!(", {column} = IF({NEWER}, VALUES({column}), {column})"));
+    }
+    query.push(format_args!(", last_seen_at = IF({NEWER}, VALUES(last_seen_at), last_seen_at)"));
+    query
+        .push(format_args!(", failures = IF({NEWER}, 0, failures), partial_success = IF({NEWER}, 0, partial_success)"));
+    query.push(format_args!(", error_kind = IF({NEWER}, '', error_kind), last_error = IF({NEWER}, '', last_error)"));
+    query.push(format_args!(", changed_at = IF({NEWER}, NOW(6), changed_at)"));
+    // Last, because the conditions before it look at it.
+    query.push(format_args!(", observed_at = IF({NEWER}, VALUES(observed_at), observed_at)"));
+    query.build().execute(conn).await.map(|_| ()).map_err(Error::doing(RECORDING))
+}
+
+/// The lane is the data centre as the server says it; [`queue::Lane`] gives both sides the same stored form.
+fn lane(facts: &ServerFacts) -> &str {
+    cut(facts.data_center.trim(), LANE_CHARS)
+}
+
+/// Looks at the rows just written, which this transaction holds locked.
+async fn read_back(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<Vec<StoredRow>, Error> {
+    let mut query = QueryBuilder::<MySql>::new(
+        "SELECT i.id, i.hostname, i.port, i.facts_hash, i.first_seen_at = i.changed_at AS is_new, \
+                f.forgotten_until IS NOT NULL AS is_forgotten \
+           FROM instance i \
+           LEFT JOIN forgotten_instance f ON f.hostname = i.hostname AND f.port = i.port AND f.forgotten_until > NOW(6) \
+          WHERE (i.hostname, i.port) IN ",
+    );
+    push_keys(&mut query, chunk.iter().map(|one| one.key));
+    let rows = query.build().fetch_all(conn).await.map_err(Error::doing(RECORDING))?;
+    let read = |row| {
+        Ok(StoredRow {
+            id: uint(row, "id")?,
+            key: key(row)?,
+            facts_hash: uint(row, "facts_hash")?,
+            new: flag(row, "is_new")?,
+            forgotten: flag(row, "is_forgotten")?,
+        })
+    };
+    rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(Error::doing(RECORDING))
+}
+
+async fn drop_forgotten(conn: &mut MySqlConnection, rows: &[StoredRow]) -> Result<(), Error> {
+    let forgotten: Vec<&InstanceKey> = rows.iter().filter(|row| row.forgotten).map(|row| &row.key).collect();
+    if forgotten.is_empty() {
+        return Ok(());
+    }
+    let mut query = QueryBuilder::<MySql>::new("DELETE FROM instance WHERE (hostname, port) IN ");
+    push_keys(&mut query, forgotten);
+    query.build().execute(conn).await.map(|_| ()).map_err(Error::doing(RECORDING))
+}
+
+/// The name asked is another's: a row under it would be the same server twice.
+pub(super) async fn drop_renamed(conn: &mut MySqlConnection, asked: &InstanceKey) -> Result<(), Error> {
+    sqlx::query("DELETE FROM instance WHERE hostname = ? AND port = ?")
+        .bind(&asked.hostname)
+        .bind(asked.port)
+        .execute(conn)
+        .await
+        .map(|_| ())
+        .map_err(Error::doing(RECORDING))
+}
+
+pub(super) async fn fail(conn: &mut MySqlConnection, failed: &[Failed<'_>]) -> Result<usize, Error> {
+    let mut total = 0;
+    let mut patience = Patience::default();
+    let mut rest = failed;
+    while !rest.is_empty() {
+        let (chunk, later) = rest.split_at(patience.chunk().min(rest.len()));
+        match fail_chunk(conn, chunk).await {
+            Ok(count) => {
+                total += count;
+                rest = later;
+                patience.worked();
+            }
+            Err(error) => patience.conflicted(error).await?,
+        }
+    }
+    Ok(total)
+}
+
+async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>]) -> Result<usize, Error> {
+    let mut query = QueryBuilder::<MySql>::new("UPDATE (");
+    for (index, one) in chunk.iter().enumerate() {
+        query.push(if index > 0 { " UNION ALL SELECT " } else { "SELECT " });
+        // The collation keeps the comparison on the unique index.
+        query.push("CAST(").push_bind(&one.key.hostname).push(" AS CHAR(255)) COLLATE utf8mb4_bin AS hostname, CAST(");
+        query.push_bind(one.key.port).push(" AS UNSIGNED) AS port, CAST(");
+        query.push_bind(one.failure.kind.name()).push(" AS CHAR(32)) AS error_kind, CAST(");
+        query.push_bind(cut(&one.failure.message, ERROR_CHARS)).push(" AS CHAR(1024)) AS last_error, CAST(");
+        query.push_bind(u8::from(one.failure.kind.is_sign_of_life())).push(" AS UNSIGNED) AS alive, CAST(");
+        query.push_bind(stamp(one.observed_at)).push(" AS DATETIME(6)) AS observed_at");
+    }
+    // Straight and by that index: from the few failures to their rows, in key order. On a small table the optimizer would
+    // scan, and lock rows of others.
+    query.push(
+        ") f STRAIGHT_JOIN instance i FORCE INDEX (instance_name) ON i.hostname = f.hostname AND i.port = f.port \
+         SET i.failures = i.failures + 1, i.error_kind = f.error_kind, i.last_error = f.last_error, \
+             i.partial_success = f.alive, i.last_checked_at = f.observed_at, i.changed_at = NOW(6), \
+             i.observed_at = f.observed_at \
+         WHERE i.observed_at IS NULL OR i.observed_at < f.observed_at",
+    );
+    let done = query.build().execute(conn).await.map_err(Error::doing(RECORDING))?;
+    Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
+}
