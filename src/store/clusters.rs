@@ -165,6 +165,19 @@ pub async fn domain(db: impl MySqlExecutor<'_>, cluster_name: &str) -> Result<Op
     row.map(|row| text(&row, "domain")).transpose().map_err(Error::doing(DOING))
 }
 
+/// Drops the aliases, suggested and set by people, and the domain of a cluster that is no more.
+pub(crate) async fn forget_names(conn: &mut MySqlConnection, cluster_name: &str) -> Result<(), Error> {
+    for statement in [
+        "DELETE FROM cluster_alias WHERE cluster_name = ?",
+        "DELETE FROM cluster_alias_override WHERE cluster_name = ?",
+        "DELETE FROM cluster_domain WHERE cluster_name = ?",
+    ] {
+        let done = sqlx::query(statement).bind(cluster_name).execute(&mut *conn).await;
+        done.map_err(Error::doing("forget the names of a cluster"))?;
+    }
+    Ok(())
+}
+
 /// Drops aliases not confirmed within `lifetime`.
 pub async fn expire_aliases(conn: &mut MySqlConnection, lifetime: Duration) -> Result<u64, Error> {
     let done = sqlx::query("DELETE FROM cluster_alias WHERE registered_at < NOW(6) - INTERVAL ? MICROSECOND")

@@ -90,13 +90,16 @@ pub async fn unknown_of(pool: &MySqlPool, keys: &[InstanceKey]) -> Result<Vec<In
 
 async fn by_name_or_alias(db: impl MySqlExecutor<'_>, hint: &str) -> Result<Option<String>, Error> {
     const DOING: &str = "find a cluster by name or alias";
-    // An alias in use; one that people set counts before those that servers suggest.
+    // An alias in use; one that people set counts before those that servers suggest. An alias may outlive the last
+    // instance of its cluster, and then means nothing.
     let row = sqlx::query(
         "SELECT cluster_name, 1 AS preference FROM instance WHERE cluster_name = ? \
-         UNION ALL SELECT cluster_name, 2 FROM cluster_alias_override WHERE alias = ? \
+         UNION ALL SELECT o.cluster_name, 2 FROM cluster_alias_override o \
+                    WHERE o.alias = ? AND EXISTS (SELECT 1 FROM instance i WHERE i.cluster_name = o.cluster_name) \
          UNION ALL SELECT a.cluster_name, 3 FROM cluster_alias a \
                      LEFT JOIN cluster_alias_override o ON o.cluster_name = a.cluster_name \
                     WHERE a.alias = ? AND (o.alias IS NULL OR o.alias = '') \
+                      AND EXISTS (SELECT 1 FROM instance i WHERE i.cluster_name = a.cluster_name) \
          ORDER BY preference, cluster_name LIMIT 1",
     )
     .bind(hint)

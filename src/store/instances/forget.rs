@@ -7,6 +7,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{Connection, MySql, MySqlExecutor, QueryBuilder};
 
 use crate::Error;
+use crate::clusters;
 use crate::sql::{interval, key, micros, push_keys};
 
 const FORGETTING: &str = "forget instances";
@@ -21,7 +22,8 @@ pub async fn forget(conn: &mut MySqlConnection, key: &InstanceKey, suppress: Dur
     }
 }
 
-/// Forgets all instances of a cluster, by its exact name; the keys it had. [`Error::NotFound`] if there is none.
+/// Forgets all instances of a cluster, by its exact name, and what the cluster was called; the keys it had.
+/// [`Error::NotFound`] if there is none.
 pub async fn forget_cluster(
     conn: &mut MySqlConnection,
     cluster_name: &str,
@@ -39,6 +41,7 @@ pub async fn forget_cluster(
     for chunk in keys.chunks(CHUNK as usize) {
         forget_keys(conn, chunk, suppress).await?;
     }
+    clusters::forget_names(conn, cluster_name).await?;
     Ok(keys)
 }
 

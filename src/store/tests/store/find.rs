@@ -72,6 +72,44 @@ async fn a_cluster_is_found_by_name_alias_instance_or_part_of_one() {
 }
 
 #[tokio::test]
+async fn a_forgotten_cluster_leaves_no_name_behind() {
+    on_both(async |db| {
+        let batch = [seen("gone", 1, primary("x")), seen("stays", 1, primary("x")), seen("fades", 1, primary("x"))];
+        instances::record(&db.pool, &Written::default(), &batch).await.unwrap();
+        let mut conn = db.conn().await;
+        let pair = |name: &str, text: &str| (format!("{name}:3306"), text.to_owned());
+        let aliases = [pair("gone", "old"), pair("stays", "kept"), pair("fades", "faded")];
+        clusters::register_aliases(&mut conn, &aliases).await.unwrap();
+        clusters::register_domains(&mut conn, &[pair("gone", "old.test"), pair("stays", "kept.test")].into())
+            .await
+            .unwrap();
+        clusters::set_override(&mut conn, "stays:3306", "chosen").await.unwrap();
+        let means = async |hint: &str| instances::find_cluster(&db.pool, hint, 3306).await;
+        let unknown = async |hint: &str| matches!(means(hint).await, Err(Error::NotFound { .. }));
+        assert_eq!(means("old").await.unwrap(), "gone:3306");
+
+        // With and without an alias that people set.
+        let minute = std::time::Duration::from_secs(60);
+        clusters::set_override(&mut conn, "gone:3306", "older").await.unwrap();
+        assert_eq!(means("older").await.unwrap(), "gone:3306");
+        instances::forget_cluster(&mut conn, "gone:3306", minute).await.unwrap();
+        assert!(unknown("older").await && unknown("old").await && unknown("gone:3306").await);
+        assert_eq!(clusters::domain(&db.pool, "gone:3306").await.unwrap(), None);
+        assert_eq!(clusters::overrides(&db.pool).await.unwrap(), [pair("stays", "chosen")].into());
+        assert_eq!(db.number("SELECT COUNT(*) FROM cluster_alias WHERE alias = 'old'").await, 0);
+        assert_eq!(means("chosen").await.unwrap(), "stays:3306", "others keep theirs");
+        assert_eq!(clusters::domain(&db.pool, "stays:3306").await.unwrap().as_deref(), Some("kept.test"));
+
+        // A cluster may lose its last instance without being forgotten as a whole.
+        instances::forget(&mut conn, &key("fades"), minute).await.unwrap();
+        assert!(unknown("faded").await);
+        clusters::set_override(&mut conn, "fades:3306", "phantom").await.unwrap();
+        assert!(unknown("phantom").await);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn search_candidates_are_a_superset_of_the_matches() {
     on_both(async |db| {
         let mut odd = primary("8.0-\"quoted\"");
