@@ -105,11 +105,14 @@ fn options(settings: &ConnectSettings, key: &InstanceKey, tls: bool) -> MySqlCon
     if let Some(ca) = &tls.ca_file {
         options = options.ssl_ca(ca);
     }
-    if let Some(cert) = &tls.cert_file {
-        options = options.ssl_client_cert(cert);
-    }
-    if let Some(key) = &tls.key_file {
-        options = options.ssl_client_key(key);
+    // As documented: who we are is told only where mutual TLS is configured, and only to a server that proved who it is.
+    if tls.mode == TlsMode::Always && !tls.skip_verify {
+        if let Some(cert) = &tls.cert_file {
+            options = options.ssl_client_cert(cert);
+        }
+        if let Some(key) = &tls.key_file {
+            options = options.ssl_client_key(key);
+        }
     }
     options
 }

@@ -51,7 +51,7 @@ fn classify_io(error: &io::Error, stage: Stage) -> ProbeFailure {
     match (error.kind(), stage) {
         // rustls reports a certificate it does not accept as invalid data.
         (io::ErrorKind::InvalidData, Stage::Connect) => {
-            failure(FailureKind::AccessDenied, format!("TLS failed: {text}"))
+            failure(FailureKind::AccessDenied, format!("TLS failed: {text}{}", tls_hint(&text)))
         }
         (io::ErrorKind::InvalidData, Stage::Read) => {
             failure(FailureKind::Broken, format!("the connection broke: {text}"))
@@ -66,6 +66,22 @@ fn classify_io(error: &io::Error, stage: Stage) -> ProbeFailure {
         (_, Stage::Connect) => failure(FailureKind::Refused, format!("no connection: {text}")),
         (_, Stage::Read) => failure(FailureKind::Broken, format!("the connection broke: {text}")),
     }
+}
+
+/// What an operator should look at. The words are rustls's: without a match the message is merely less helpful.
+const TLS_HINTS: &[(&str, &str)] = &[
+    ("UnknownIssuer", "the certificate is signed neither by MySQLTopologySSLCAFile nor by an authority of the system"),
+    (
+        "not valid for",
+        "the certificate must have the host as a subject alternative name, which those that MySQL makes for itself \
+         have not; or set MySQLTopologySSLSkipVerify",
+    ),
+    ("received fatal alert", "the server does not accept our certificate or our version of TLS"),
+];
+
+fn tls_hint(text: &str) -> String {
+    let hint = TLS_HINTS.iter().find(|(word, _)| text.contains(word));
+    hint.map_or_else(String::new, |(_, hint)| format!(" ({hint})"))
 }
 
 /// The server's error number; 0 when the driver does not know.

@@ -52,9 +52,9 @@ pub struct TlsSettings {
     pub mode: TlsMode,
     /// Accept any certificate (`MySQLTopologySSLSkipVerify`).
     pub skip_verify: bool,
-    /// Certificate authority; the system's when `None`.
+    /// Certificate authority, trusted besides those of the system.
     pub ca_file: Option<PathBuf>,
-    /// Client certificate.
+    /// Client certificate; sent in mode `Always` when certificates are verified.
     pub cert_file: Option<PathBuf>,
     /// Client key.
     pub key_file: Option<PathBuf>,

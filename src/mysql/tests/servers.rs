@@ -9,5 +9,9 @@ mod cost;
 mod facts;
 #[path = "servers/failures.rs"]
 mod failures;
+#[path = "servers/group.rs"]
+mod group;
 #[path = "servers/privileges.rs"]
 mod privileges;
+#[path = "servers/tls.rs"]
+mod tls;
