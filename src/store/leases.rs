@@ -50,7 +50,7 @@ pub struct Term {
     pub holder: String,
     pub holder_name: String,
     pub acquired_at: DbMicros,
-    /// Known once the term is over.
+    /// The last fenced act; `None` if there was none.
     pub last_acted_at: Option<DbMicros>,
     /// `None`: the current term.
     pub ended_at: Option<DbMicros>,
@@ -154,12 +154,15 @@ pub async fn release(pool: &MySqlPool, holder: &str, term: u64) -> Result<(), Er
     tx.commit().await.map_err(Error::doing(DOING))
 }
 
-/// The newest terms, newest first.
+/// The newest terms, newest first. What the current term did last is noted on the lease until the term is closed.
 pub async fn history(db: impl MySqlExecutor<'_>, limit: u32) -> Result<Vec<Term>, Error> {
     const DOING: &str = "read the terms of leadership";
     let rows = sqlx::query(
-        "SELECT term, holder, holder_name, acquired_at, last_acted_at, ended_at, end_reason \
-           FROM lease_history WHERE name = ? ORDER BY term DESC LIMIT ?",
+        "SELECT h.term, h.holder, h.holder_name, h.acquired_at, COALESCE(h.last_acted_at, l.acted_at) AS last_acted_at, \
+                h.ended_at, h.end_reason \
+           FROM lease_history h \
+           LEFT JOIN lease l ON l.name = h.name AND l.term = h.term AND h.ended_at IS NULL \
+          WHERE h.name = ? ORDER BY h.term DESC LIMIT ?",
     )
     .bind(LEADER)
     .bind(limit)

@@ -33,7 +33,10 @@ async fn a_term_is_taken_renewed_fenced_and_over() {
         let Taken::Held(lease) = take(db, "b").await else { panic!("two leaders") };
         assert_eq!((lease.holder.as_str(), lease.term, lease.is_live), ("a", 1, true));
         leases::renew(&db.pool, "a", 1, TTL).await.unwrap();
+        assert_eq!(leases::history(&db.pool, 1).await.unwrap()[0].last_acted_at, None);
         leases::fence(&mut *db.conn().await, "a", 1).await.unwrap();
+        let current = &leases::history(&db.pool, 1).await.unwrap()[0];
+        assert!(current.last_acted_at >= Some(current.acquired_at), "known before the term ends: {current:?}");
         for (holder, term) in [("b", 1), ("a", 2), ("a", 0)] {
             let error = leases::fence(&mut *db.conn().await, holder, term).await.unwrap_err();
             assert!(matches!(error, Error::NotLeader { .. }), "{error}");
