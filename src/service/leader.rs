@@ -10,6 +10,7 @@ mod inventory;
 use std::sync::Arc;
 use std::time::Duration;
 
+use domain::instance::DbMicros;
 use sqlx::{MySql, Transaction};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
@@ -21,8 +22,12 @@ pub use inventory::Inventory;
 use crate::Handles;
 use crate::outage::Reporter;
 
-/// A tick that takes longer is abandoned and tried again at the next.
-const TICK_DEADLINE: Duration = Duration::from_secs(30);
+/// A tick that takes longer is abandoned and tried again at the next. Short, because a connection to a backend that fell
+/// silent is not noticed before, and meanwhile nobody schedules probes.
+const TICK_DEADLINE: Duration = Duration::from_secs(10);
+/// When a term ends, ticks under way get this long to end by themselves: a statement cut off in the middle costs a
+/// connection. What they still write is fenced.
+const LAST_TICK: Duration = Duration::from_secs(1);
 
 /// What every duty is given.
 #[derive(Debug)]
@@ -68,6 +73,15 @@ pub trait Duty: Send + 'static {
 }
 
 impl Leading {
+    /// The database's time. The local estimate is kept by the process; the very first look may come before it is there.
+    pub async fn now(&self) -> Result<DbMicros, DutyError> {
+        let clock = &self.handles.clock;
+        if !clock.is_set() {
+            clock.ask(&mut *self.handles.connection("read the backend's clock").await?).await?;
+        }
+        Ok(clock.now_micros())
+    }
+
     /// A transaction whose first statement proves that this term still holds. Nothing the leader does to the backend
     /// happens outside one.
     pub async fn fenced(&self) -> Result<Transaction<'static, MySql>, DutyError> {
@@ -122,8 +136,11 @@ pub(crate) async fn keep(mut duty: impl Duty, leading: Arc<Leading>, stop: Cance
     let mut reporter = Reporter::new(duty_name(&duty));
     while !stop.is_cancelled() {
         let outcome = tokio::select! {
-            () = stop.cancelled() => break,
             outcome = tokio::time::timeout(TICK_DEADLINE, duty.tick(&leading)) => outcome,
+            () = async {
+                stop.cancelled().await;
+                tokio::time::sleep(LAST_TICK).await;
+            } => break,
         };
         match outcome {
             Ok(Ok(())) => reporter.worked(),

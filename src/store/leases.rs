@@ -19,8 +19,8 @@
 use std::time::Duration;
 
 use domain::instance::DbMicros;
-use sqlx::MySqlExecutor;
 use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
+use sqlx::{Connection, MySqlExecutor};
 
 use crate::Error;
 use crate::sql::{flag, interval, maybe_micros, micros, text, uint};
@@ -91,17 +91,18 @@ pub async fn current(db: impl MySqlExecutor<'_>) -> Result<Lease, Error> {
 /// Takes the lease if nobody holds it now. Followers call it every tick: it is one cheap statement while somebody does.
 ///
 /// `token` is unique per process start; `name` is for people.
-pub async fn take(pool: &MySqlPool, token: &str, name: &str, ttl: Duration) -> Result<Taken, Error> {
-    let seen = current(pool).await?;
+pub async fn take(conn: &mut MySqlConnection, token: &str, name: &str, ttl: Duration) -> Result<Taken, Error> {
+    let seen = current(&mut *conn).await?;
     if seen.is_live {
         return Ok(Taken::Held(seen));
     }
-    acquire(pool, Contender { token, name }, ttl, Manner::IfFree).await
+    acquire(conn, Contender { token, name }, ttl, Manner::IfFree).await
 }
 
 /// Takes the lease from whoever holds it, because a person said so. Its holder learns at its next renewal or act.
 pub async fn take_by_force(pool: &MySqlPool, token: &str, name: &str, ttl: Duration) -> Result<Taken, Error> {
-    acquire(pool, Contender { token, name }, ttl, Manner::ByForce).await
+    let mut conn = pool.acquire().await.map_err(Error::doing("take the lease"))?;
+    acquire(&mut conn, Contender { token, name }, ttl, Manner::ByForce).await
 }
 
 /// Prolongs this very term. [`Error::NotLeader`]: it is over.
@@ -136,9 +137,9 @@ pub async fn fence(conn: &mut MySqlConnection, holder: &str, term: u64) -> Resul
 }
 
 /// Ends our term now, so that another may take over at once. [`Error::NotLeader`]: it was over already.
-pub async fn release(pool: &MySqlPool, holder: &str, term: u64) -> Result<(), Error> {
+pub async fn release(conn: &mut MySqlConnection, holder: &str, term: u64) -> Result<(), Error> {
     const DOING: &str = "release the lease";
-    let mut tx = pool.begin().await.map_err(Error::doing(DOING))?;
+    let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
     let done = sqlx::query(
         "UPDATE lease SET holder = '', expires_at = NOW(6) \
           WHERE name = ? AND holder = ? AND term = ? AND expires_at > NOW(6)",
@@ -188,9 +189,14 @@ enum Manner {
     ByForce,
 }
 
-async fn acquire(pool: &MySqlPool, who: Contender<'_>, ttl: Duration, manner: Manner) -> Result<Taken, Error> {
+async fn acquire(
+    conn: &mut MySqlConnection,
+    who: Contender<'_>,
+    ttl: Duration,
+    manner: Manner,
+) -> Result<Taken, Error> {
     const DOING: &str = "take the lease";
-    let mut tx = pool.begin().await.map_err(Error::doing(DOING))?;
+    let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
     // The lock first, in a statement of its own: the NOW(6) of the statements after it is later than anything that the
     // previous holder committed.
     let previous = lock(&mut tx).await?;

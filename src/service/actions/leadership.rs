@@ -23,7 +23,9 @@ pub async fn reelect(scope: &Scope) -> Result<bool, Error> {
     if !lease.is_live || lease.holder.is_empty() {
         return Ok(false);
     }
-    match leases::release(&scope.pool, &lease.holder, lease.term).await {
+    match leases::release(&mut *scope.pool.acquire().await.map_err(Error::unreachable)?, &lease.holder, lease.term)
+        .await
+    {
         Ok(()) => {}
         // It ended between the two statements: what was asked for has happened.
         Err(store::Error::NotLeader { .. }) => return Ok(false),

@@ -10,7 +10,7 @@ use crate::{Db, on_both};
 const TTL: Duration = Duration::from_secs(5);
 
 async fn take(db: &Db, who: &str) -> Taken {
-    leases::take(&db.pool, who, &format!("name of {who}"), TTL).await.unwrap()
+    leases::take(&mut *db.conn().await, who, &format!("name of {who}"), TTL).await.unwrap()
 }
 
 async fn won(db: &Db, who: &str) -> u64 {
@@ -41,13 +41,13 @@ async fn a_term_is_taken_renewed_fenced_and_over() {
             let error = leases::fence(&mut *db.conn().await, holder, term).await.unwrap_err();
             assert!(matches!(error, Error::NotLeader { .. }), "{error}");
             assert!(leases::renew(&db.pool, holder, term, TTL).await.is_err());
-            assert!(leases::release(&db.pool, holder, term).await.is_err());
+            assert!(leases::release(&mut *db.conn().await, holder, term).await.is_err());
         }
         expire(db).await;
         assert!(leases::renew(&db.pool, "a", 1, TTL).await.is_err(), "what is over is not prolonged");
         assert!(leases::fence(&mut *db.conn().await, "a", 1).await.is_err());
         assert_eq!(won(db, "b").await, 2);
-        leases::release(&db.pool, "b", 2).await.unwrap();
+        leases::release(&mut *db.conn().await, "b", 2).await.unwrap();
         assert_eq!(won(db, "a").await, 3, "released: free at once");
         let Taken::Won { term: 4 } = leases::take_by_force(&db.pool, "c", "", TTL).await.unwrap() else { panic!() };
         assert!(leases::fence(&mut *db.conn().await, "a", 3).await.is_err());
@@ -100,7 +100,8 @@ async fn of_twenty_contenders_one_wins_and_terms_never_overlap() {
                 let pool = db.pool.clone();
                 tasks.spawn(async move {
                     let token = format!("c{contender}");
-                    match leases::take(&pool, &token, "", TTL).await {
+                    let mut conn = pool.acquire().await.unwrap();
+                    match leases::take(&mut conn, &token, "", TTL).await {
                         Ok(Taken::Won { term }) => Some((token, term)),
                         Ok(Taken::Held(_)) => None,
                         Err(error) if error.is_conflict() => None,
@@ -115,7 +116,7 @@ async fn of_twenty_contenders_one_wins_and_terms_never_overlap() {
             assert_eq!(*term, round, "grows by one");
             leases::fence(&mut *db.conn().await, holder, *term).await.unwrap();
             match round % 3 {
-                0 => leases::release(&db.pool, holder, *term).await.unwrap(),
+                0 => leases::release(&mut *db.conn().await, holder, *term).await.unwrap(),
                 1 => expire_now(db).await,
                 _ => {
                     let Taken::Won { .. } = leases::take_by_force(&db.pool, "forced", "", TTL).await.unwrap() else {
@@ -148,7 +149,7 @@ async fn expire_now(db: &Db) {
 async fn a_missing_lease_row_is_named() {
     on_both(async |db| {
         db.sql("DELETE FROM lease").await;
-        let error = leases::take(&db.pool, "a", "", TTL).await.unwrap_err();
+        let error = leases::take(&mut *db.conn().await, "a", "", TTL).await.unwrap_err();
         assert!(matches!(error, Error::Schema(_)), "{error}");
     })
     .await;
