@@ -16,7 +16,7 @@ use crate::leader::{Duty, DutyError, Inventory, Leading};
 /// A new server is asked for by the probe that saw it first; this is the safety net.
 const EVERY: Duration = Duration::from_secs(5);
 /// Pause after the first and the longest pause between tries of a server that nobody can reach.
-const FIRST_PAUSE: Duration = Duration::from_secs(30);
+const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 
 /// See the module.
@@ -57,7 +57,13 @@ impl Duty for Seeds {
                 Ok(NewJob::of(&Discover::new(key))?.datacenter(lane).term(leading.term.number).submitted_by("leader"))
             })
             .collect();
+        let sources = sources(&*leading.inventory.lock().await);
         let mut transaction = leading.fenced().await?;
+        for key in unknown.iter().filter(|key| self.asked.contains_key(key) && sources.contains(key)) {
+            // Asked for before, and still unknown: people must see that there is a source which nobody can reach.
+            let lane = wanted.get(key).map_or("", String::as_str);
+            store::instances::insert_minimal(&mut transaction, key, lane).await?;
+        }
         queue::enqueue(&mut transaction, &jobs?).await?;
         transaction.commit().await?;
         for key in unknown {
@@ -66,6 +72,12 @@ impl Duty for Seeds {
         }
         Ok(())
     }
+}
+
+/// Whom replicas read from.
+fn sources(inventory: &Inventory) -> HashSet<InstanceKey> {
+    let replicas = inventory.instances().filter(|one| one.facts.is_replica());
+    replicas.filter_map(|one| one.facts.source().cloned()).collect()
 }
 
 /// Servers that known servers mention and the inventory lacks, with the lane of who mentions them.
