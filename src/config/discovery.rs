@@ -7,7 +7,7 @@ section! {
     pub struct Discovery in discovery, "Discovery and polling";
     instance_poll_seconds: u64 = 5 => "InstancePollSeconds", Effective, Live,
         "Time between two polls of one server.";
-    reasonable_instance_check_seconds: u64 = 1 => "ReasonableInstanceCheckSeconds", Effective, Live,
+    reasonable_instance_check_seconds: u64 = 1 => "ReasonableInstanceCheckSeconds", Unused("every probe ends by deadlines of its own, see `ProbeReadTimeoutMilliseconds`; the last one that ended decides"), Live,
         "How far beyond the poll interval a check may run before the server's last check counts as invalid.";
     dead_instance_poll_seconds_multiply_factor: f64 = 2.0 => "DeadInstancePollSecondsMultiplyFactor", Effective, Live,
         "Backoff for unreachable servers: the n-th wait is `InstancePollSeconds * factor^(n-1)`. At least 1; 1 is no backoff.",
@@ -15,9 +15,9 @@ section! {
     dead_instance_poll_seconds_max: u64 = 300 => "DeadInstancePollSecondsMax", Effective, Live,
         "Upper bound of that wait. At least `InstancePollSeconds`.";
     dead_instance_discovery_max_concurrency: u64 = 0 => "DeadInstanceDiscoveryMaxConcurrency", Effective, Restart,
-        "How many unreachable servers a worker tries at once; 0 = derived from its concurrency. They always have a lane of their own.";
+        "How many batches of unreachable servers (up to 50 each) a worker tries at once; 0 = derived from its concurrency. They always have a lane of their own.";
     dead_instance_discovery_logs_enabled: bool = false => "DeadInstanceDiscoveryLogsEnabled", Effective, Live,
-        "Log (at level debug) when a server becomes unreachable, is tried again, or returns.";
+        "Log (at level debug) when a server cannot be reached (again, if it was unreachable before) or returns.";
     discovery_max_concurrency: u64 = 300 => "DiscoveryMaxConcurrency", Superseded("WorkerConcurrency"), Restart,
         "Number of discovery workers in the process.";
     discovery_queue_capacity: u64 = 100_000 => "DiscoveryQueueCapacity", Unused("the queue is in the backend, with at most one waiting job per server or shard"), Restart,
@@ -59,7 +59,7 @@ section! {
     discovery_ignore_replication_username_filters: Vec<String> = Vec::new() => "DiscoveryIgnoreReplicationUsernameFilters", Effective, Live,
         "Skip replicas whose replication user matches.";
     enable_discovery_filters_logs: bool = true => "EnableDiscoveryFiltersLogs", Effective, Live,
-        "Log each server skipped because of the user filter.";
+        "Log (at level debug) each server that a probe left out because of a discovery filter.";
     replication_lag_query: String = String::new() => "ReplicationLagQuery", Effective, Live,
         "Query run on each replica: one row, one number, the lag in seconds; replaces the server's own figure.";
     slave_lag_query: String = String::new() => "SlaveLagQuery", Synonym("ReplicationLagQuery"), Live,

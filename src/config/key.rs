@@ -21,6 +21,8 @@ pub struct Key {
     pub meaning: &'static str,
     /// Set where our default is not that of the original.
     pub deviation: Option<Deviation>,
+    /// Where code finds it: the section's field of [`Settings`], and its own field there.
+    pub place: (&'static str, &'static str),
     pub(crate) read: fn(&Settings) -> &dyn Setting,
     pub(crate) write: fn(&mut Settings) -> &mut dyn Setting,
 }
@@ -121,6 +123,7 @@ macro_rules! section {
             origin: $crate::key::section!(@origin $($origin)?),
             meaning: $meaning,
             deviation: $crate::key::section!(@deviation $($was, $why)?),
+            place: (stringify!($place), stringify!($field)),
             read: |settings| &settings.$place.$field,
             write: |settings| &mut settings.$place.$field,
         },)*];

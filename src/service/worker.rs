@@ -10,7 +10,7 @@ use mysql::{
     ConnectSettings, DetectionQueries, Filters, HostnameMethod, KeyFilters, ProbeSettings, Prober, Secret, TlsMode,
     TlsSettings, UserFilters,
 };
-use queue::{Concurrency, Runner, WorkerConfig};
+use queue::{Concurrency, Queue, Runner, WorkerConfig};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -64,7 +64,7 @@ pub async fn run_worker(
     let mut worker = WorkerConfig::new(&handles.identity.name);
     worker.token.clone_from(&handles.identity.token);
     worker.datacenters.clone_from(&options.datacenters);
-    worker.concurrency = Concurrency::split(options.concurrency);
+    worker.concurrency = concurrency(&config.settings, options.concurrency);
     worker.poll_interval = Duration::from_millis(config.settings.queue.poll_milliseconds);
     worker.clock = Arc::clone(&handles.clock);
     let runner = Runner::new(handles.pool.clone(), worker, jobs::registry(), Arc::clone(&ctx));
@@ -97,6 +97,15 @@ async fn follow_settings(ctx: Arc<Context>, budget: usize, shutdown: Cancellatio
             .increment(stats.connections_opened - last.connections_opened);
         metrics::gauge!("orchestrator_probe_connections_open").set(stats.open_connections as f64);
         last = stats;
+    }
+}
+
+/// How many jobs of each queue run at once. Dead servers get the slots that the settings give them, if they give any.
+fn concurrency(settings: &Settings, total: usize) -> Concurrency {
+    let split = Concurrency::split(total);
+    match settings.discovery.dead_instance_discovery_max_concurrency {
+        0 => split,
+        dead => split.with(Queue::DeadProbes, usize::try_from(dead).unwrap_or(usize::MAX)),
     }
 }
 
@@ -186,7 +195,9 @@ fn tls(settings: &Settings) -> TlsSettings {
         ca_file: file(&topology.ssl_ca_file),
         cert_file: file(&topology.ssl_cert_file),
         key_file: file(&topology.ssl_private_key_file),
-        remember: Duration::from_secs(topology.tls_cache_ttl_factor * settings.discovery.instance_poll_seconds),
+        remember: Duration::from_secs(
+            topology.tls_cache_ttl_factor.saturating_mul(settings.discovery.instance_poll_seconds),
+        ),
     }
 }
 
@@ -204,6 +215,16 @@ fn filters(config: &Configuration) -> Filters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_settings_may_say_how_many_dead_servers_are_tried_at_once() {
+        let mut settings = Settings::default();
+        assert_eq!(concurrency(&settings, 32), Concurrency::split(32));
+        settings.discovery.dead_instance_discovery_max_concurrency = 9;
+        let concurrency = concurrency(&settings, 32);
+        assert_eq!(concurrency.of(Queue::DeadProbes), 9);
+        assert_eq!(concurrency.of(Queue::Probes), Concurrency::split(32).of(Queue::Probes), "nobody else's share");
+    }
 
     #[test]
     fn a_low_limit_on_descriptors_leaves_fewer_warm_connections_never_none_under_way() {
