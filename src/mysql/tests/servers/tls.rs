@@ -143,7 +143,8 @@ async fn a_server_that_demands_our_certificate_gets_it() {
     let with_certificate = certified(&ours);
     assert_eq!(refusal(&server, CERTIFIED, &with_certificate).await, None);
     refused(&server, CERTIFIED, &always(ours.file("ca.pem")), &["Access denied"]).await;
-    refused(&server, CERTIFIED, &certified(&other), &["TLS failed"]).await;
+    // No more than that: TLS 1.3 tells a client of it only after the handshake, when a write may already have failed.
+    assert!(refusal(&server, CERTIFIED, &certified(&other)).await.is_some());
     // As the manual says: it is sent only with MySQLTopologyUseMutualTLS, and only to who has shown a good one.
     for tls in [
         TlsSettings { skip_verify: true, ..with_certificate.clone() },
