@@ -80,5 +80,5 @@ pub use outcome::{Awaited, Outcome, await_outcome};
 pub use registry::Registry;
 pub use runner::{Runner, WorkerConfig};
 pub use slots::Concurrency;
-pub use sql::{connect_options, pool_options, session_setup};
+pub use sql::{connect_options, is_in_step, pool_options, session_setup};
 pub use worker::{DEAD_AFTER, HEARTBEAT, LiveWorker, TRUST_WINDOW, live_workers};

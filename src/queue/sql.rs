@@ -1,9 +1,10 @@
 //! Small helpers for statements that several modules share.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlRow};
-use sqlx::{Executor, MySql, QueryBuilder, Row};
+use sqlx::{Connection, Executor, MySql, QueryBuilder, Row};
 
 /// The settings every session of the queue (and of whoever shares its pool) runs under, in one statement.
 ///
@@ -32,6 +33,37 @@ pub async fn session_setup(conn: &mut MySqlConnection) -> sqlx::Result<()> {
     }
 }
 
+/// Longest wait for the replies that a connection owes when it goes back to its pool.
+const RETURN_LIMIT: Duration = Duration::from_secs(2);
+
+/// May this connection go back to its pool? For `after_release`, of every pool whose users may be cut off by deadlines.
+///
+/// The driver pings a returned connection, too, but that is not enough:
+/// - it waits for ever, for a server that fell silent or for the rest of a PREPARE that no reply brings back into step.
+///   Each would hold a place in the pool until TCP gives up, and the pool would run dry;
+/// - a user cut off while waiting for the reply to BEGIN leaves an open transaction behind, of which the driver knows
+///   nothing: the next user's autocommitted statements would never be committed.
+pub async fn is_in_step(conn: &mut MySqlConnection) -> bool {
+    let checked = tokio::time::timeout(RETURN_LIMIT, async {
+        // Of a connection given back in good order nothing is owed, or what is has come already: its user saw the rows.
+        let cut_off = {
+            let mut owed = conn.flush();
+            match futures::poll!(&mut owed) {
+                Poll::Ready(flushed) => {
+                    flushed?;
+                    false
+                }
+                Poll::Pending => {
+                    owed.await?;
+                    true
+                }
+            }
+        };
+        if cut_off { conn.execute("ROLLBACK").await.map(|_| ()) } else { conn.ping().await }
+    });
+    checked.await.is_ok_and(|checked| checked.is_ok())
+}
+
 /// Pool options for a backend pool that the queue and the store share: every new connection gets [`session_setup`].
 ///
 /// No ping before use: it would double the round trips of an idle poll, and everything that uses the pool copes with a broken
@@ -41,6 +73,7 @@ pub fn pool_options() -> MySqlPoolOptions {
         .test_before_acquire(false)
         .acquire_timeout(Duration::from_secs(5))
         .after_connect(|conn, _| Box::pin(async move { session_setup(conn).await }))
+        .after_release(|conn, _| Box::pin(async move { Ok(is_in_step(conn).await) }))
 }
 
 /// Connect options that leave the session to [`session_setup`]: sqlx would set mode, zone and charset with statements of its own.

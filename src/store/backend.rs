@@ -277,6 +277,7 @@ impl Chooser {
                 Box::pin(async move { Ok(usable) })
             })
             .after_connect(|conn, _| Box::pin(async move { queue::session_setup(conn).await }))
+            .after_release(|conn, _| Box::pin(async move { Ok(queue::is_in_step(conn).await) }))
     }
 }
 

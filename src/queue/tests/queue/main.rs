@@ -3,6 +3,7 @@
 mod enqueueing;
 mod inspecting;
 mod maintaining;
+mod pooling;
 mod running;
 mod support;
 mod surviving;
