@@ -28,6 +28,8 @@ const TICK_DEADLINE: Duration = Duration::from_secs(10);
 /// When a term ends, ticks under way get this long to end by themselves: a statement cut off in the middle costs a
 /// connection. What they still write is fenced.
 const LAST_TICK: Duration = Duration::from_secs(1);
+/// Before duties begin again after one of them panicked: it may do so at once.
+const RESTART_PAUSE: Duration = Duration::from_secs(1);
 
 /// What every duty is given.
 #[derive(Debug)]
@@ -107,14 +109,7 @@ pub async fn run(handles: Arc<Handles>, shutdown: CancellationToken) {
         handles.leadership.send_replace(term.as_ref().map(|term| term.number));
         let changed = match term {
             None => announced.changed().await,
-            Some(term) => {
-                let stop = CancellationToken::new();
-                let mut duties = start(&handles, term, &stop);
-                let changed = announced.changed().await;
-                stop.cancel();
-                while duties.join_next().await.is_some() {}
-                changed
-            }
+            Some(term) => serve(&handles, &term, &mut announced).await,
         };
         if changed.is_err() {
             break;
@@ -122,6 +117,33 @@ pub async fn run(handles: Arc<Handles>, shutdown: CancellationToken) {
     }
     handles.leadership.send_replace(None);
     elections.await.ok();
+}
+
+/// Runs the duties until the term is over. A duty never ends by itself; one that panicked would be missed until the next
+/// term, which may be far: all begin again.
+async fn serve(
+    handles: &Arc<Handles>,
+    term: &Term,
+    announced: &mut watch::Receiver<Option<Term>>,
+) -> Result<(), watch::error::RecvError> {
+    loop {
+        let stop = CancellationToken::new();
+        let mut duties = start(handles, term.clone(), &stop);
+        let changed = tokio::select! {
+            changed = announced.changed() => Some(changed),
+            _ = duties.join_next() => None,
+        };
+        stop.cancel();
+        while duties.join_next().await.is_some() {}
+        if let Some(changed) = changed {
+            return changed;
+        }
+        tracing::error!(
+            lease.term = term.number,
+            "a duty of the leader stopped, which is a bug; starting all duties again"
+        );
+        tokio::time::sleep(RESTART_PAUSE).await;
+    }
 }
 
 fn start(handles: &Arc<Handles>, term: Term, stop: &CancellationToken) -> JoinSet<()> {
