@@ -1,4 +1,4 @@
-//! Drops what has expired: downtime, maintenance, promotion rules, pools, aliases, resolved names.
+//! Drops what has expired: downtime, maintenance, promotion rules, pools, aliases, resolved names, access tokens.
 //!
 //! Safe to run twice: the second run finds nothing left to do.
 
@@ -33,6 +33,7 @@ impl Job for Expire {
         let names = minutes(settings.hostnames.expiry_hostname_resolves_minutes);
         let candidates = minutes(settings.classification.candidate_instance_expire_minutes);
         let pools = minutes(settings.classification.instance_pool_expiry_minutes);
+        let tokens = minutes(settings.auth.access_token_expiry_minutes);
         let mut conn = ctx.pool.acquire().await.map_err(JobError::retry)?;
         let mut dropped = 0;
         dropped += store::downtime::expire(&mut conn).await.map_err(JobError::retry)?;
@@ -42,6 +43,7 @@ impl Job for Expire {
         dropped += store::clusters::expire_aliases(&mut conn, aliases).await.map_err(JobError::retry)?;
         dropped += store::clusters::expire_domains(&mut conn, names).await.map_err(JobError::retry)?;
         dropped += store::hostnames::expire(&mut conn, names).await.map_err(JobError::retry)?;
+        dropped += store::access_tokens::expire(&mut conn, tokens).await.map_err(JobError::retry)?;
         dropped += store::instances::expire_forgotten(&mut conn).await.map_err(JobError::retry)?;
         Ok(json!({ "dropped": dropped }))
     }

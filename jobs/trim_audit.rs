@@ -1,4 +1,5 @@
-//! Drops audit entries older than `AuditPurgeDays`.
+//! Drops records older than `AuditPurgeDays`: audit entries, terms of leadership, ended maintenance; topology snapshots
+//! after three months.
 //!
 //! Safe to run twice: the second run finds nothing left to do.
 
@@ -10,6 +11,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::Context;
+
+/// Topologies are looked back at for longer than acts are, but hourly ones of thousands of servers fill a disk.
+const SNAPSHOT_DAYS: u64 = 90;
 
 /// One round of trimming.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +32,12 @@ impl Job for TrimAudit {
     async fn run(self, ctx: Arc<Context>, _: Attempt) -> Result<serde_json::Value, JobError> {
         let days = ctx.config.get().settings.audit.purge_days.max(1);
         let mut conn = ctx.pool.acquire().await.map_err(JobError::retry)?;
-        let age = Duration::from_secs(days * 86_400);
-        let dropped = store::audit::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        let age = Duration::from_secs(days.saturating_mul(86_400));
+        let snapshots = Duration::from_secs(days.max(SNAPSHOT_DAYS).saturating_mul(86_400));
+        let mut dropped = store::audit::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        dropped += store::leases::trim_history(&mut conn, age).await.map_err(JobError::retry)?;
+        dropped += store::maintenance::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        dropped += store::snapshots::trim(&mut conn, snapshots).await.map_err(JobError::retry)?;
         Ok(json!({ "dropped": dropped }))
     }
 }
