@@ -21,11 +21,12 @@ use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
 
 use crate::Error;
 use crate::error::is_duplicate;
-use crate::sql::{check_key, check_width, interval, key, micros, text, uint};
+use crate::sql::{check_key, check_width, delete_older, interval, key, micros, text, uint};
 
 const OWNER_CHARS: usize = 128;
-/// Tries to begin: each lost one means that somebody else's lock ended between two statements.
-const TRIES: usize = 3;
+/// Tries to begin: each lost one means that somebody else's lock ended between two statements, or that the server chose us
+/// among many contenders as the victim of a deadlock; it then chooses others, too.
+const TRIES: usize = 20;
 
 /// Number of a lock, checked at every step made under it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -63,12 +64,20 @@ pub async fn begin(pool: &MySqlPool, instance: &InstanceKey, claim: Claim<'_>) -
     check_key(DOING, instance)?;
     check_width(DOING, "the owner", claim.owner, OWNER_CHARS)?;
     let mut conn = pool.acquire().await.map_err(Error::doing(DOING))?;
-    for _ in 0..TRIES {
-        close_expired(&mut conn, instance).await?;
-        match insert(&mut conn, instance, claim).await {
+    for attempt in 0..TRIES {
+        match close_expired(&mut conn, instance).await {
+            Err(error) if error.is_conflict() && attempt + 1 < TRIES => continue,
+            other => other?,
+        }
+        match insert(&mut conn, instance, claim)
+            .await
+            .map_err(|cause| (is_duplicate(&cause), Error::classify(DOING, cause)))
+        {
             Ok(token) => return Ok(token),
-            Err(cause) if is_duplicate(&cause) => {}
-            Err(cause) => return Err(Error::classify(DOING, cause)),
+            Err((true, _)) => {}
+            // A deadlock among those who want the same lock: one of them has it now, or the next try will.
+            Err((false, error)) if error.is_conflict() && attempt + 1 < TRIES => continue,
+            Err((false, error)) => return Err(error),
         }
         if let Some(held) = read(&mut *conn, instance).await? {
             return Err(refused(&held));
@@ -173,12 +182,7 @@ pub async fn expire(conn: &mut MySqlConnection) -> Result<u64, Error> {
 
 /// Deletes what ended longer ago than this.
 pub async fn trim(conn: &mut MySqlConnection, older_than: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM maintenance WHERE ended_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(older_than))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("trim maintenance"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "trim maintenance", ("maintenance", "ended_at"), older_than).await
 }
 
 async fn close_expired(conn: &mut MySqlConnection, instance: &InstanceKey) -> Result<(), Error> {
