@@ -26,7 +26,8 @@ impl Job for ProbeDead {
         Limits { queue: Queue::DeadProbes, timeout: Duration::from_secs(20), attempts: 1, backoff: Backoff::DEFAULT };
 
     async fn run(self, ctx: Arc<Context>, attempt: Attempt) -> Result<serde_json::Value, JobError> {
-        let summary = probing::probe(&ctx, &self.targets, Failures::RecordTogether, &attempt).await?;
+        let summary =
+            probing::probe(&ctx, &self.targets, Failures::RecordTogether, Self::LIMITS.timeout, &attempt).await?;
         serde_json::to_value(summary).map_err(JobError::give_up)
     }
 }

@@ -57,7 +57,8 @@ impl Job for ProbeShard {
     }
 
     async fn run(self, ctx: Arc<Context>, attempt: Attempt) -> Result<serde_json::Value, JobError> {
-        let summary = probing::probe(&ctx, &self.targets, Failures::RecordAtOnce, &attempt).await?;
+        let summary =
+            probing::probe(&ctx, &self.targets, Failures::RecordAtOnce, Self::LIMITS.timeout, &attempt).await?;
         serde_json::to_value(summary).map_err(JobError::give_up)
     }
 }

@@ -14,6 +14,10 @@ use crate::{Context, Discover, Target};
 /// Probes of one job under way at once. A probe mostly waits for its server; this bounds the burst on the network.
 const SIDE_BY_SIDE: usize = 64;
 
+/// Time kept at the end of a job for writing down what was learned: a shard in which one probe hangs must not lose the
+/// answers of the others with its own timeout.
+const TO_RECORD: Duration = Duration::from_secs(2);
+
 /// When a failed probe is recorded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Failures {
@@ -32,22 +36,28 @@ pub(crate) struct Summary {
     pub failed: usize,
     /// Servers left out by a discovery filter.
     pub filtered: usize,
+    /// Servers whose probe did not end in time for the job; the next slot probes them again.
+    pub unfinished: usize,
 }
 
-/// Probes the targets and records the answers.
+/// Probes the targets and records the answers, within the `timeout` of the job.
 pub(crate) async fn probe(
     ctx: &Context,
     targets: &[Target],
     failures: Failures,
+    timeout: Duration,
     attempt: &Attempt,
 ) -> Result<Summary, JobError> {
+    let until = tokio::time::Instant::now() + timeout.saturating_sub(TO_RECORD);
     let config = ctx.config.get();
     let probes = targets.iter().map(Target::key).map(|key| async move { probe_one(ctx, &key).await });
     let probes: Vec<_> = probes.collect();
     let mut answers = futures::stream::iter(probes).buffer_unordered(SIDE_BY_SIDE);
     let mut summary = Summary::default();
     let mut batch = Vec::with_capacity(targets.len());
-    while let Some(observation) = answers.next().await {
+    let mut left = targets.len();
+    while let Ok(Some(observation)) = tokio::time::timeout_at(until, answers.next()).await {
+        left -= 1;
         if attempt.cancelled.is_cancelled() {
             return Err(JobError::give_up("cancelled; the next slot probes these instances again"));
         }
@@ -65,6 +75,12 @@ pub(crate) async fn probe(
             }
         }
         batch.push(observation);
+    }
+    drop(answers);
+    if left > 0 {
+        summary.unfinished = left;
+        metrics::counter!("orchestrator_probes_total", "outcome" => "unfinished").increment(left as u64);
+        tracing::warn!(unfinished = left, "probes took longer than their job may; the next slot tries again");
     }
     metrics::counter!("orchestrator_probes_total", "outcome" => "answered").increment(summary.answered as u64);
     record(ctx, &config, batch).await?;
@@ -114,6 +130,10 @@ pub(crate) async fn record(
         }
     }
     let report = store::instances::record(&ctx.pool, &ctx.written, &observations).await.map_err(JobError::retry)?;
+    for (key, reason) in &report.rejected {
+        // Said each time: such a server looks unprobed from then on, and nothing else tells why.
+        tracing::warn!(instance.key = %key, reason, "cannot record what a server said");
+    }
     follow(ctx, config, &observations, &report.changed).await?;
     register_rules(ctx, &observations).await
 }
