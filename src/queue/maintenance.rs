@@ -14,6 +14,8 @@ use crate::worker::DEAD_AFTER;
 
 /// Rows per transaction of the functions below.
 const BATCH: u32 = 500;
+/// Rows of the id sequence per transaction: narrow, and one for each enqueue.
+const SEQUENCE_BATCH: u32 = 10_000;
 /// Transactions per call, so that a duty ends within its tick even after a long outage.
 const MAX_ROUNDS: u32 = 20;
 /// A job that was taken back this many times is taken to be what kills its workers. Honest bad luck (deployments, a rack
@@ -173,11 +175,18 @@ pub async fn trim_outcomes(conn: &mut MySqlConnection, age: Duration) -> Result<
             .await
             .map_err(Error::backend("trim job outcomes"))?;
     // The highest row stays: servers before MySQL 8 forgot the counter of an empty table at a restart.
-    sqlx::query("DELETE FROM job_sequence WHERE block < (SELECT top FROM (SELECT MAX(block) AS top FROM job_sequence) t) LIMIT ?")
-        .bind(BATCH * MAX_ROUNDS)
-        .execute(conn)
+    for _ in 0..MAX_ROUNDS {
+        let used = sqlx::query(
+            "DELETE FROM job_sequence WHERE block < (SELECT top FROM (SELECT MAX(block) AS top FROM job_sequence) t) LIMIT ?",
+        )
+        .bind(SEQUENCE_BATCH)
+        .execute(&mut *conn)
         .await
         .map_err(Error::backend("trim the job id sequence"))?;
+        if used.rows_affected() < u64::from(SEQUENCE_BATCH) {
+            break;
+        }
+    }
     Ok(deleted)
 }
 
