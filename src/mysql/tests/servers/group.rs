@@ -20,7 +20,7 @@ async fn said(member: &Server) -> GroupFacts {
     };
     for row in rows(member, MEMBERS).await {
         let port = text(&row, "MEMBER_PORT").parse().expect("a port");
-        let key = InstanceKey::new(&text(&row, "MEMBER_HOST"), port);
+        let key = InstanceKey::new(text(&row, "MEMBER_HOST"), port);
         if text(&row, "MEMBER_ROLE") == "PRIMARY" {
             said.primary = Some(key.clone());
         }
