@@ -125,22 +125,19 @@ async fn a_schema_newer_than_the_program_is_refused() -> Result<()> {
 async fn a_backend_that_is_not_there_or_denies_us_is_an_error_at_once_without_the_password() -> Result<()> {
     const SECRET: &str = "s3cr3t-not-the-one";
     let mut fleet = Fleet::new(Flavor::MariaDb, json!({})).await?;
-    let over = |more: Value| {
-        let mut over = json!({ "MySQLOrchestratorPassword": SECRET });
-        over.as_object_mut().zip(more.as_object()).map(|(over, more)| over.extend(more.clone()));
-        over
-    };
+    let over = |key: &str, value: Value| json!({ "MySQLOrchestratorPassword": SECRET, key: value });
     let quiet = |output: &Output| !output.stderr.contains(SECRET) && !output.stdout.contains(SECRET);
+    let wrong_password = json!({ "MySQLOrchestratorPassword": SECRET });
     // a login that is denied does not get better by waiting: services end, too
     for args in COMMANDS {
         for verbosity in ["--verbose", "--debug"] {
             let args = [&[verbosity], args].concat();
-            let output = refused(&fleet, &over(json!({})), &args, &["denies", "Access denied"]).await?;
+            let output = refused(&fleet, &wrong_password, &args, &["denies", "Access denied"]).await?;
             assert!(quiet(&output), "{output:?}");
         }
     }
-    let missing = over(json!({ "MySQLOrchestratorHost": "no-such-host.invalid" }));
-    let closed = over(json!({ "MySQLOrchestratorPort": 1 }));
+    let missing = over("MySQLOrchestratorHost", json!("no-such-host.invalid"));
+    let closed = over("MySQLOrchestratorPort", json!(1));
     for args in [&["migrate"][..], &["clusters"], &["--debug", "-c", "discover", "-i", "127.0.0.1:3306"]] {
         let output = refused(&fleet, &missing, args, &["no-such-host.invalid", "lookup"]).await?;
         assert!(quiet(&output), "{output:?}");
