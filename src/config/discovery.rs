@@ -68,8 +68,8 @@ section! {
         "Query for replication credentials: user, password, CA, certificate, key. Whether it is set already shows in the instance record.";
     reasonable_replication_lag_seconds: u64 = 10 => "ReasonableReplicationLagSeconds", Effective, Live,
         "More lag than this is listed as a problem.";
-    reasonable_maintenance_replication_lag_seconds: u64 = 20 => "ReasonableMaintenanceReplicationLagSeconds", NotYet("topology operations"), Live,
-        "More lag than this forbids moving a replica.";
+    reasonable_maintenance_replication_lag_seconds: u64 = 20 => "ReasonableMaintenanceReplicationLagSeconds", Effective, Live,
+        "A replica that lags more shows as `lag` in topologies; topology operations, once there, will not move it.";
     verify_replication_filters: bool = false => "VerifyReplicationFilters", Effective, Live,
         "A server without replication filters may not replicate from one that has some.";
     problem_ignore_hostname_filters: Vec<String> = Vec::new() => "ProblemIgnoreHostnameFilters", Effective, Live,

@@ -84,7 +84,7 @@ fn collect(folder: &Path, files: &mut Vec<PathBuf>) {
             if !["config", "tests", "examples", "end_to_end"].contains(&name) {
                 collect(&path, files);
             }
-        } else if name.ends_with(".rs") && name != "tests.rs" {
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests.rs" {
             files.push(path);
         }
     }
