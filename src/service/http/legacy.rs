@@ -55,6 +55,21 @@ pub(super) struct Route {
     pub(super) run: fn(Call) -> BoxFuture<'static, Answer>,
 }
 
+/// A row: access, pattern, and the function of the [`Call`] that answers, or what is to be done with the call.
+macro_rules! route {
+    ($access:ident, $pattern:literal, $run:ident) => {
+        $crate::http::legacy::route!($access, $pattern, |call| $run(call))
+    };
+    ($access:ident, $pattern:literal, |$call:pat_param| $run:expr) => {
+        $crate::http::legacy::Route {
+            pattern: $pattern,
+            access: $crate::http::legacy::Access::$access,
+            run: |$call| Box::pin($run),
+        }
+    };
+}
+use route;
+
 /// In the order of matching.
 const TABLES: &[&[Route]] = &[
     clusters::ROUTES,

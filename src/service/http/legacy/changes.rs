@@ -6,65 +6,25 @@ use api::legacy::{AutomatedRecoveryFilters, Key};
 
 use super::super::reply::Reply;
 use super::call::{Answer, Call};
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::{Error, candidates, downtime, hostnames, maintenance};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route {
-        pattern: "begin-downtime/:host/:port/:owner/:reason",
-        access: Access::Write,
-        run: |call| Box::pin(begin_downtime(call)),
-    },
-    Route {
-        pattern: "begin-downtime/:host/:port/:owner/:reason/:duration",
-        access: Access::Write,
-        run: |call| Box::pin(begin_downtime(call)),
-    },
+    route!(Write, "begin-downtime/:host/:port/:owner/:reason", begin_downtime),
+    route!(Write, "begin-downtime/:host/:port/:owner/:reason/:duration", begin_downtime),
     // Owner and reason after the question mark: there they may contain slashes.
-    Route { pattern: "begin-downtime/:host/:port", access: Access::Write, run: |call| Box::pin(begin_downtime(call)) },
-    Route { pattern: "end-downtime/:host/:port", access: Access::Write, run: |call| Box::pin(end_downtime(call)) },
-    Route {
-        pattern: "begin-maintenance/:host/:port/:owner/:reason",
-        access: Access::Write,
-        run: |call| Box::pin(begin_maintenance(call)),
-    },
-    Route {
-        pattern: "begin-maintenance/:host/:port",
-        access: Access::Write,
-        run: |call| Box::pin(begin_maintenance(call)),
-    },
-    Route {
-        pattern: "end-maintenance/:host/:port",
-        access: Access::Write,
-        run: |call| Box::pin(end_maintenance(call)),
-    },
-    Route {
-        pattern: "end-maintenance/:maintenanceKey",
-        access: Access::Write,
-        run: |call| Box::pin(end_maintenance_by_id(call)),
-    },
-    Route { pattern: "in-maintenance/:host/:port", access: Access::Read, run: |call| Box::pin(in_maintenance(call)) },
-    Route { pattern: "maintenance", access: Access::Read, run: |call| Box::pin(list_maintenance(call)) },
-    Route {
-        pattern: "register-candidate/:host/:port/:promotionRule",
-        access: Access::Write,
-        run: |call| Box::pin(register_candidate(call)),
-    },
-    Route {
-        pattern: "automated-recovery-filters",
-        access: Access::Read,
-        run: |call| Box::pin(ready(recovery_filters(&call))),
-    },
-    Route {
-        pattern: "register-hostname-unresolve/:host/:port/:virtualname",
-        access: Access::Write,
-        run: |call| Box::pin(register_unresolve(call)),
-    },
-    Route {
-        pattern: "deregister-hostname-unresolve/:host/:port",
-        access: Access::Write,
-        run: |call| Box::pin(deregister_unresolve(call)),
-    },
+    route!(Write, "begin-downtime/:host/:port", begin_downtime),
+    route!(Write, "end-downtime/:host/:port", end_downtime),
+    route!(Write, "begin-maintenance/:host/:port/:owner/:reason", begin_maintenance),
+    route!(Write, "begin-maintenance/:host/:port", begin_maintenance),
+    route!(Write, "end-maintenance/:host/:port", end_maintenance),
+    route!(Write, "end-maintenance/:maintenanceKey", end_maintenance_by_id),
+    route!(Read, "in-maintenance/:host/:port", in_maintenance),
+    route!(Read, "maintenance", list_maintenance),
+    route!(Write, "register-candidate/:host/:port/:promotionRule", register_candidate),
+    route!(Read, "automated-recovery-filters", |call| ready(recovery_filters(&call))),
+    route!(Write, "register-hostname-unresolve/:host/:port/:virtualname", register_unresolve),
+    route!(Write, "deregister-hostname-unresolve/:host/:port", deregister_unresolve),
 ];
 
 async fn begin_downtime(call: Call) -> Answer {

@@ -6,57 +6,29 @@ use domain::text::Style;
 
 use super::super::reply::Reply;
 use super::call::{Answer, Call};
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::{Scope, clusters, instances, snapshots, topology};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "clusters", access: Access::Read, run: |call| Box::pin(list(call)) },
-    Route { pattern: "clusters-info", access: Access::Read, run: |call| Box::pin(list_infos(call)) },
-    Route { pattern: "cluster/:clusterHint", access: Access::Read, run: |call| Box::pin(members(call)) },
-    Route {
-        pattern: "cluster/alias/:clusterAlias",
-        access: Access::Read,
-        run: |call| Box::pin(members_of_alias(call)),
-    },
-    Route { pattern: "cluster/instance/:host/:port", access: Access::Read, run: |call| Box::pin(members(call)) },
-    Route { pattern: "cluster-info/:clusterHint", access: Access::Read, run: |call| Box::pin(info(call)) },
-    Route {
-        pattern: "cluster-info/alias/:clusterAlias",
-        access: Access::Read,
-        run: |call| Box::pin(info_of_alias(call)),
-    },
-    Route {
-        pattern: "cluster-osc-slaves/:clusterHint",
-        access: Access::Read,
-        run: |call| Box::pin(osc_replicas(call)),
-    },
-    Route {
-        pattern: "cluster-osc-replicas/:clusterHint",
-        access: Access::Read,
-        run: |call| Box::pin(osc_replicas(call)),
-    },
-    Route { pattern: "set-cluster-alias/:clusterName", access: Access::Write, run: |call| Box::pin(set_alias(call)) },
-    Route { pattern: "masters", access: Access::Read, run: |call| Box::pin(primaries(call)) },
-    Route { pattern: "master/:clusterHint", access: Access::Read, run: |call| Box::pin(primary(call)) },
-    Route { pattern: "topology/:clusterHint", access: Access::Read, run: |call| Box::pin(draw(call, Style::Plain)) },
-    Route { pattern: "topology/:host/:port", access: Access::Read, run: |call| Box::pin(draw(call, Style::Plain)) },
-    Route {
-        pattern: "topology-tabulated/:clusterHint",
-        access: Access::Read,
-        run: |call| Box::pin(draw(call, Style::Tabulated)),
-    },
-    Route {
-        pattern: "topology-tabulated/:host/:port",
-        access: Access::Read,
-        run: |call| Box::pin(draw(call, Style::Tabulated)),
-    },
-    Route {
-        pattern: "topology-tags/:clusterHint",
-        access: Access::Read,
-        run: |call| Box::pin(draw(call, Style::Tags)),
-    },
-    Route { pattern: "topology-tags/:host/:port", access: Access::Read, run: |call| Box::pin(draw(call, Style::Tags)) },
-    Route { pattern: "snapshot-topologies", access: Access::Write, run: |call| Box::pin(snapshot(call)) },
+    route!(Read, "clusters", list),
+    route!(Read, "clusters-info", list_infos),
+    route!(Read, "cluster/:clusterHint", members),
+    route!(Read, "cluster/alias/:clusterAlias", members_of_alias),
+    route!(Read, "cluster/instance/:host/:port", members),
+    route!(Read, "cluster-info/:clusterHint", info),
+    route!(Read, "cluster-info/alias/:clusterAlias", info_of_alias),
+    route!(Read, "cluster-osc-slaves/:clusterHint", osc_replicas),
+    route!(Read, "cluster-osc-replicas/:clusterHint", osc_replicas),
+    route!(Write, "set-cluster-alias/:clusterName", set_alias),
+    route!(Read, "masters", primaries),
+    route!(Read, "master/:clusterHint", primary),
+    route!(Read, "topology/:clusterHint", |call| draw(call, Style::Plain)),
+    route!(Read, "topology/:host/:port", |call| draw(call, Style::Plain)),
+    route!(Read, "topology-tabulated/:clusterHint", |call| draw(call, Style::Tabulated)),
+    route!(Read, "topology-tabulated/:host/:port", |call| draw(call, Style::Tabulated)),
+    route!(Read, "topology-tags/:clusterHint", |call| draw(call, Style::Tags)),
+    route!(Read, "topology-tags/:host/:port", |call| draw(call, Style::Tags)),
+    route!(Write, "snapshot-topologies", snapshot),
 ];
 
 async fn list(call: Call) -> Answer {

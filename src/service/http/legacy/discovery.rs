@@ -5,15 +5,15 @@ use std::time::Duration;
 use api::legacy::{Instance, Key};
 
 use super::call::{Answer, Call};
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::{discovery, instances, names};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "discover/:host/:port", access: Access::Write, run: |call| Box::pin(discover(call)) },
-    Route { pattern: "async-discover/:host/:port", access: Access::Write, run: |call| Box::pin(submit(call)) },
-    Route { pattern: "refresh/:host/:port", access: Access::Write, run: |call| Box::pin(refresh(call)) },
-    Route { pattern: "forget/:host/:port", access: Access::Write, run: |call| Box::pin(forget(call)) },
-    Route { pattern: "forget-cluster/:clusterHint", access: Access::Write, run: |call| Box::pin(forget_cluster(call)) },
+    route!(Write, "discover/:host/:port", discover),
+    route!(Write, "async-discover/:host/:port", submit),
+    route!(Write, "refresh/:host/:port", refresh),
+    route!(Write, "forget/:host/:port", forget),
+    route!(Write, "forget-cluster/:clusterHint", forget_cluster),
 ];
 
 /// Not completed: a new server's name may be contained in the name of a known one.

@@ -6,22 +6,22 @@ use api::legacy::{Instance, Key};
 use super::super::reply::Reply;
 use super::call::{Answer, Call};
 use super::clusters::stored;
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::{candidates, hostnames, instances};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "instance/:host/:port", access: Access::Read, run: |call| Box::pin(read(call)) },
-    Route { pattern: "instance-replicas/:host/:port", access: Access::Read, run: |call| Box::pin(replicas(call)) },
-    Route { pattern: "all-instances", access: Access::Read, run: |call| Box::pin(all(call)) },
-    Route { pattern: "search/:searchString", access: Access::Read, run: |call| Box::pin(search(call)) },
-    Route { pattern: "search", access: Access::Read, run: |call| Box::pin(search(call)) },
-    Route { pattern: "problems", access: Access::Read, run: |call| Box::pin(problems(call)) },
-    Route { pattern: "problems/:clusterName", access: Access::Read, run: |call| Box::pin(problems(call)) },
-    Route { pattern: "downtimed", access: Access::Read, run: |call| Box::pin(downtimed(call)) },
-    Route { pattern: "downtimed/:clusterHint", access: Access::Read, run: |call| Box::pin(downtimed(call)) },
-    Route { pattern: "resolve/:host/:port", access: Access::Read, run: |call| Box::pin(resolve(call)) },
-    Route { pattern: "bulk-instances", access: Access::GuardedRead, run: |call| Box::pin(bulk_keys(call)) },
-    Route { pattern: "bulk-promotion-rules", access: Access::GuardedRead, run: |call| Box::pin(bulk_rules(call)) },
+    route!(Read, "instance/:host/:port", read),
+    route!(Read, "instance-replicas/:host/:port", replicas),
+    route!(Read, "all-instances", all),
+    route!(Read, "search/:searchString", search),
+    route!(Read, "search", search),
+    route!(Read, "problems", problems),
+    route!(Read, "problems/:clusterName", problems),
+    route!(Read, "downtimed", downtimed),
+    route!(Read, "downtimed/:clusterHint", downtimed),
+    route!(Read, "resolve/:host/:port", resolve),
+    route!(GuardedRead, "bulk-instances", bulk_keys),
+    route!(GuardedRead, "bulk-promotion-rules", bulk_rules),
 ];
 
 async fn read(call: Call) -> Answer {

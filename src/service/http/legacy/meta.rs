@@ -8,63 +8,41 @@ use axum::http::StatusCode;
 use super::super::health;
 use super::super::reply::Reply;
 use super::call::{Answer, Call};
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::{Error, audit, hostnames, leadership};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "audit", access: Access::Read, run: |call| Box::pin(audit_page(call)) },
-    Route { pattern: "audit/:page", access: Access::Read, run: |call| Box::pin(audit_page(call)) },
-    Route {
-        pattern: "audit/instance/:host/:port",
-        access: Access::Read,
-        run: |call| Box::pin(audit_of_instance(call)),
-    },
-    Route {
-        pattern: "audit/instance/:host/:port/:page",
-        access: Access::Read,
-        run: |call| Box::pin(audit_of_instance(call)),
-    },
-    Route { pattern: "headers", access: Access::Read, run: |call| Box::pin(ready(headers(&call))) },
-    Route { pattern: "health", access: Access::Read, run: |call| Box::pin(health_status(call)) },
-    Route { pattern: "status", access: Access::Read, run: |call| Box::pin(health_status(call)) },
-    Route { pattern: "lb-check", access: Access::Read, run: |_| Box::pin(ready(Ok(Reply::raw("OK")))) },
-    Route { pattern: "_ping", access: Access::Read, run: |_| Box::pin(ready(Ok(Reply::raw("OK")))) },
-    Route { pattern: "leader-check", access: Access::Read, run: |call| Box::pin(ready(leader_check(&call))) },
-    Route {
-        pattern: "leader-check/:errorStatusCode",
-        access: Access::Read,
-        run: |call| Box::pin(ready(leader_check(&call))),
-    },
-    Route { pattern: "routed-leader-check", access: Access::Read, run: |call| Box::pin(routed_leader_check(call)) },
-    Route { pattern: "grab-election", access: Access::Write, run: |call| Box::pin(grab_election(call)) },
-    Route { pattern: "reelect", access: Access::Write, run: |call| Box::pin(reelect(call)) },
-    Route { pattern: "reload-configuration", access: Access::Write, run: |call| Box::pin(reload(call)) },
-    Route { pattern: "reload-cluster-alias", access: Access::Write, run: |_| Box::pin(ready(retired())) },
-    Route { pattern: "hostname-resolve-cache", access: Access::Read, run: |call| Box::pin(resolve_cache(call)) },
-    Route { pattern: "reset-hostname-resolve-cache", access: Access::Write, run: |call| Box::pin(reset_cache(call)) },
-    Route { pattern: "raft-add-peer/:addr", access: Access::Write, run: |_| Box::pin(ready(no_raft("raft-add-peer"))) },
-    Route {
-        pattern: "raft-remove-peer/:addr",
-        access: Access::Write,
-        run: |_| Box::pin(ready(no_raft("raft-remove-peer"))),
-    },
-    Route { pattern: "raft-yield/:node", access: Access::Write, run: |_| Box::pin(ready(no_raft("raft-yield"))) },
-    Route {
-        pattern: "raft-yield-hint/:hint",
-        access: Access::Write,
-        run: |_| Box::pin(ready(no_raft("raft-yield-hint"))),
-    },
-    Route { pattern: "raft-peers", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-nodes"))) },
-    Route { pattern: "raft-state", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-state"))) },
-    Route { pattern: "raft-leader", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-leader"))) },
-    Route { pattern: "raft-health", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-state"))) },
-    Route { pattern: "raft-status", access: Access::Read, run: |_| Box::pin(ready(no_raft("raft-state"))) },
-    Route { pattern: "raft-snapshot", access: Access::Write, run: |_| Box::pin(ready(no_raft("raft-snapshot"))) },
-    Route {
-        pattern: "raft-follower-health-report/:authenticationToken/:raftBind/:raftAdvertise",
-        access: Access::Write,
-        run: |_| Box::pin(ready(no_raft("raft-follower-health-report"))),
-    },
+    route!(Read, "audit", audit_page),
+    route!(Read, "audit/:page", audit_page),
+    route!(Read, "audit/instance/:host/:port", audit_of_instance),
+    route!(Read, "audit/instance/:host/:port/:page", audit_of_instance),
+    route!(Read, "headers", |call| ready(headers(&call))),
+    route!(Read, "health", health_status),
+    route!(Read, "status", health_status),
+    route!(Read, "lb-check", |_| ready(Ok(Reply::raw("OK")))),
+    route!(Read, "_ping", |_| ready(Ok(Reply::raw("OK")))),
+    route!(Read, "leader-check", |call| ready(leader_check(&call))),
+    route!(Read, "leader-check/:errorStatusCode", |call| ready(leader_check(&call))),
+    route!(Read, "routed-leader-check", routed_leader_check),
+    route!(Write, "grab-election", grab_election),
+    route!(Write, "reelect", reelect),
+    route!(Write, "reload-configuration", reload),
+    route!(Write, "reload-cluster-alias", |_| ready(retired())),
+    route!(Read, "hostname-resolve-cache", resolve_cache),
+    route!(Write, "reset-hostname-resolve-cache", reset_cache),
+    route!(Write, "raft-add-peer/:addr", |_| ready(no_raft("raft-add-peer"))),
+    route!(Write, "raft-remove-peer/:addr", |_| ready(no_raft("raft-remove-peer"))),
+    route!(Write, "raft-yield/:node", |_| ready(no_raft("raft-yield"))),
+    route!(Write, "raft-yield-hint/:hint", |_| ready(no_raft("raft-yield-hint"))),
+    route!(Read, "raft-peers", |_| ready(no_raft("raft-nodes"))),
+    route!(Read, "raft-state", |_| ready(no_raft("raft-state"))),
+    route!(Read, "raft-leader", |_| ready(no_raft("raft-leader"))),
+    route!(Read, "raft-health", |_| ready(no_raft("raft-state"))),
+    route!(Read, "raft-status", |_| ready(no_raft("raft-state"))),
+    route!(Write, "raft-snapshot", |_| ready(no_raft("raft-snapshot"))),
+    route!(Write, "raft-follower-health-report/:authenticationToken/:raftBind/:raftAdvertise", |_| ready(no_raft(
+        "raft-follower-health-report"
+    ))),
 ];
 
 async fn audit_page(call: Call) -> Answer {

@@ -4,41 +4,17 @@ use api::legacy::{Key, PoolMap};
 
 use super::call::{Answer, Call};
 use super::clusters::stored;
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::pools;
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "submit-pool-instances/:pool", access: Access::Write, run: |call| Box::pin(submit(call)) },
-    Route {
-        pattern: "cluster-pool-instances/:clusterName",
-        access: Access::GuardedRead,
-        run: |call| Box::pin(of_cluster(call)),
-    },
-    Route {
-        pattern: "cluster-pool-instances/:clusterName/:pool",
-        access: Access::GuardedRead,
-        run: |call| Box::pin(of_cluster(call)),
-    },
-    Route {
-        pattern: "heuristic-cluster-pool-instances/:clusterName",
-        access: Access::GuardedRead,
-        run: |call| Box::pin(usable(call)),
-    },
-    Route {
-        pattern: "heuristic-cluster-pool-instances/:clusterName/:pool",
-        access: Access::GuardedRead,
-        run: |call| Box::pin(usable(call)),
-    },
-    Route {
-        pattern: "heuristic-cluster-pool-lag/:clusterName",
-        access: Access::GuardedRead,
-        run: |call| Box::pin(lag(call)),
-    },
-    Route {
-        pattern: "heuristic-cluster-pool-lag/:clusterName/:pool",
-        access: Access::GuardedRead,
-        run: |call| Box::pin(lag(call)),
-    },
+    route!(Write, "submit-pool-instances/:pool", submit),
+    route!(GuardedRead, "cluster-pool-instances/:clusterName", of_cluster),
+    route!(GuardedRead, "cluster-pool-instances/:clusterName/:pool", of_cluster),
+    route!(GuardedRead, "heuristic-cluster-pool-instances/:clusterName", usable),
+    route!(GuardedRead, "heuristic-cluster-pool-instances/:clusterName/:pool", usable),
+    route!(GuardedRead, "heuristic-cluster-pool-lag/:clusterName", lag),
+    route!(GuardedRead, "heuristic-cluster-pool-lag/:clusterName/:pool", lag),
 ];
 
 fn pool(call: &Call) -> Option<&str> {

@@ -3,20 +3,12 @@
 use api::legacy::Key;
 
 use super::call::{Answer, Call};
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::{Error, replication};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route {
-        pattern: "can-replicate-from/:host/:port/:belowHost/:belowPort",
-        access: Access::Read,
-        run: |call| Box::pin(can_replicate(call)),
-    },
-    Route {
-        pattern: "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort",
-        access: Access::Read,
-        run: |call| Box::pin(can_replicate_by_gtid(call)),
-    },
+    route!(Read, "can-replicate-from/:host/:port/:belowHost/:belowPort", can_replicate),
+    route!(Read, "can-replicate-from-gtid/:host/:port/:belowHost/:belowPort", can_replicate_by_gtid),
 ];
 
 async fn can_replicate(call: Call) -> Answer {

@@ -4,24 +4,20 @@ use api::legacy::Key;
 
 use super::super::reply::Reply;
 use super::call::{Answer, Call};
-use super::{Access, Route};
+use super::{Route, route};
 use crate::actions::{Error, tags};
 
 pub(super) const ROUTES: &[Route] = &[
-    Route { pattern: "tagged", access: Access::Read, run: |call| Box::pin(find(call)) },
-    Route { pattern: "tags/:host/:port", access: Access::Read, run: |call| Box::pin(list(call)) },
-    Route { pattern: "tag-value/:host/:port", access: Access::Read, run: |call| Box::pin(value(call)) },
-    Route { pattern: "tag-value/:host/:port/:tagName", access: Access::Read, run: |call| Box::pin(value(call)) },
-    Route { pattern: "tag/:host/:port", access: Access::Write, run: |call| Box::pin(put(call)) },
-    Route { pattern: "tag/:host/:port/:tagName/:tagValue", access: Access::Write, run: |call| Box::pin(put(call)) },
-    Route { pattern: "untag/:host/:port", access: Access::Write, run: |call| Box::pin(remove(call)) },
-    Route { pattern: "untag/:host/:port/:tagName", access: Access::Write, run: |call| Box::pin(remove(call)) },
-    Route { pattern: "untag-all", access: Access::Write, run: |call| Box::pin(remove_everywhere(call)) },
-    Route {
-        pattern: "untag-all/:tagName/:tagValue",
-        access: Access::Write,
-        run: |call| Box::pin(remove_everywhere(call)),
-    },
+    route!(Read, "tagged", find),
+    route!(Read, "tags/:host/:port", list),
+    route!(Read, "tag-value/:host/:port", value),
+    route!(Read, "tag-value/:host/:port/:tagName", value),
+    route!(Write, "tag/:host/:port", put),
+    route!(Write, "tag/:host/:port/:tagName/:tagValue", put),
+    route!(Write, "untag/:host/:port", remove),
+    route!(Write, "untag/:host/:port/:tagName", remove),
+    route!(Write, "untag-all", remove_everywhere),
+    route!(Write, "untag-all/:tagName/:tagValue", remove_everywhere),
 ];
 
 /// `?tag=` wins over the path.
