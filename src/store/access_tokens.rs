@@ -6,7 +6,7 @@ use sqlx::MySqlExecutor;
 use sqlx::mysql::MySqlConnection;
 
 use crate::Error;
-use crate::sql::{check_width, interval, text};
+use crate::sql::{check_width, delete_older, interval, text};
 
 /// Stores a new pair; both are random texts of the caller's.
 pub async fn create(conn: &mut MySqlConnection, public: &str, secret: &str, owner: &str) -> Result<(), Error> {
@@ -69,10 +69,5 @@ pub async fn owner(
 
 /// Drops tokens older than `lifetime`.
 pub async fn expire(conn: &mut MySqlConnection, lifetime: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM access_token WHERE generated_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(lifetime))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("expire access tokens"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "expire access tokens", ("access_token", "generated_at"), lifetime).await
 }

@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool};
 
 use crate::Error;
 use crate::instances::touch;
-use crate::sql::{check_key, interval, key, micros, text};
+use crate::sql::{check_key, delete_older, interval, key, micros, text};
 
 /// A registered rule.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,12 +63,7 @@ pub async fn forget(conn: &mut MySqlConnection, instance: &InstanceKey) -> Resul
 /// Drops rules not said again within `lifetime`.
 pub async fn expire(conn: &mut MySqlConnection, lifetime: Duration) -> Result<u64, Error> {
     touch_expiring(conn, lifetime).await?;
-    let done = sqlx::query("DELETE FROM candidate WHERE suggested_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(lifetime))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("expire promotion rules"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "expire promotion rules", ("candidate", "suggested_at"), lifetime).await
 }
 
 /// True if that changed the rule.

@@ -9,7 +9,7 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{MySql, MySqlExecutor, QueryBuilder};
 
 use crate::Error;
-use crate::sql::{check_width, cut, interval, text, uint};
+use crate::sql::{check_width, cut, delete_older, text, uint};
 
 /// Reason of the downtime that recovery puts on servers it left behind: they do not speak for a cluster.
 pub const LOST_IN_RECOVERY: &str = "lost-in-recovery";
@@ -180,20 +180,10 @@ pub(crate) async fn forget_names(conn: &mut MySqlConnection, cluster_name: &str)
 
 /// Drops aliases not confirmed within `lifetime`.
 pub async fn expire_aliases(conn: &mut MySqlConnection, lifetime: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM cluster_alias WHERE registered_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(lifetime))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("expire cluster aliases"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "expire cluster aliases", ("cluster_alias", "registered_at"), lifetime).await
 }
 
 /// Drops domains not confirmed within `lifetime`.
 pub async fn expire_domains(conn: &mut MySqlConnection, lifetime: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM cluster_domain WHERE registered_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(lifetime))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("expire cluster domains"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "expire cluster domains", ("cluster_domain", "registered_at"), lifetime).await
 }

@@ -8,7 +8,7 @@ use sqlx::MySqlExecutor;
 use sqlx::mysql::MySqlConnection;
 
 use crate::Error;
-use crate::sql::{check_width, interval, micros, text};
+use crate::sql::{check_width, delete_older, interval, micros, text};
 
 /// A name and what it resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,21 +134,11 @@ pub async fn all_unresolved(db: impl MySqlExecutor<'_>) -> Result<BTreeMap<Strin
 }
 
 async fn expire_resolved(conn: &mut MySqlConnection, age: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM hostname_resolve WHERE resolved_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(age))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("expire resolved host names"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "expire resolved host names", ("hostname_resolve", "resolved_at"), age).await
 }
 
 async fn expire_unresolve(conn: &mut MySqlConnection, age: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM hostname_unresolve WHERE registered_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(age))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("expire virtual host names"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "expire virtual host names", ("hostname_unresolve", "registered_at"), age).await
 }
 
 /// Readers that keep a copy must see the new name.

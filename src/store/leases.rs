@@ -23,7 +23,7 @@ use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
 use sqlx::{Connection, MySqlExecutor};
 
 use crate::Error;
-use crate::sql::{flag, interval, maybe_micros, micros, text, uint};
+use crate::sql::{delete_older, flag, interval, maybe_micros, micros, text, uint};
 
 /// The one lease there is. The column allows for more.
 const LEADER: &str = "leader";
@@ -175,12 +175,7 @@ pub async fn history(db: impl MySqlExecutor<'_>, limit: u32) -> Result<Vec<Term>
 
 /// Deletes ended terms older than this.
 pub async fn trim_history(conn: &mut MySqlConnection, older_than: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM lease_history WHERE ended_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(older_than))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("trim the terms of leadership"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "trim the terms of leadership", ("lease_history", "ended_at"), older_than).await
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,7 @@ use sqlx::MySqlExecutor;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 
 use crate::Error;
-use crate::sql::{check_width, cut, interval, micros, text, uint};
+use crate::sql::{check_width, cut, delete_older, interval, micros, text, uint};
 
 /// A node that gave no sign of life for this long counts as dead. Three heartbeats of the default 5 s.
 pub const DEAD_AFTER: Duration = Duration::from_secs(15);
@@ -118,12 +118,7 @@ pub async fn doubled_names(db: impl MySqlExecutor<'_>) -> Result<Vec<String>, Er
 
 /// Drops processes silent for so long.
 pub async fn forget_dead(conn: &mut MySqlConnection, silent_for: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM node WHERE heartbeat_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(silent_for))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("forget dead nodes"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "forget dead nodes", ("node", "heartbeat_at"), silent_for).await
 }
 
 fn read(row: &MySqlRow) -> sqlx::Result<Node> {

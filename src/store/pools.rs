@@ -9,7 +9,7 @@ use sqlx::{Connection, MySql, MySqlExecutor, QueryBuilder};
 
 use crate::Error;
 use crate::instances::complete_all;
-use crate::sql::{check_key, check_width, interval, key, text};
+use crate::sql::{check_key, check_width, delete_older, key, text};
 
 const MEMBERS_PER_STATEMENT: usize = 200;
 
@@ -109,10 +109,5 @@ pub async fn pooled(db: impl MySqlExecutor<'_>, cluster_name: Option<&str>) -> R
 
 /// Drops members not submitted again within `lifetime`.
 pub async fn expire(conn: &mut MySqlConnection, lifetime: Duration) -> Result<u64, Error> {
-    let done = sqlx::query("DELETE FROM pool_instance WHERE registered_at < NOW(6) - INTERVAL ? MICROSECOND")
-        .bind(interval(lifetime))
-        .execute(conn)
-        .await
-        .map_err(Error::doing("expire pools"))?;
-    Ok(done.rows_affected())
+    delete_older(conn, "expire pools", ("pool_instance", "registered_at"), lifetime).await
 }

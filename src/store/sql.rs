@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::instance::{DbMicros, InstanceKey};
-use sqlx::mysql::MySqlRow;
+use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{MySql, MySqlExecutor, QueryBuilder, Row};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
@@ -61,6 +61,18 @@ pub(crate) fn stamp_literal(at: DbMicros) -> String {
 /// Microseconds for `INTERVAL ? MICROSECOND`.
 pub(crate) fn interval(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(CENTURY_MICROS).min(CENTURY_MICROS)
+}
+
+/// Deletes the rows of a table that are older than `age` by their column of times; how many there were.
+pub(crate) async fn delete_older(
+    conn: &mut MySqlConnection,
+    doing: &'static str,
+    (table, column): (&'static str, &'static str),
+    age: Duration,
+) -> Result<u64, Error> {
+    let statement = format!("DELETE FROM {table} WHERE {column} < NOW(6) - INTERVAL ? MICROSECOND");
+    let done = sqlx::query(&statement).bind(interval(age)).execute(conn).await;
+    Ok(done.map_err(Error::doing(doing))?.rows_affected())
 }
 
 /// Reads a text column. sqlx 0.8 takes `_bin` collated text for bytes, hence unchecked.
