@@ -23,6 +23,7 @@ use jobs::SharedSettings;
 use queue::DbClock;
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlPool};
+use store::chain;
 use tokio::sync::watch;
 
 pub use nodes::{Identity, heartbeat};
@@ -81,19 +82,4 @@ pub fn judgement(settings: &config::Settings, now: i64) -> Judgement {
 
 fn seconds(seconds: u64) -> i64 {
     i64::try_from(seconds.saturating_mul(1_000_000)).unwrap_or(i64::MAX)
-}
-
-/// An error with its causes, for one log line.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let inner_text = inner.to_string();
-        if !text.contains(&inner_text) {
-            text.push_str(": ");
-            text.push_str(&inner_text);
-        }
-        cause = inner.source();
-    }
-    text
 }

@@ -38,5 +38,5 @@ mod error;
 mod sql;
 
 pub use backend::{Address, Backend, BackendOptions, BackendTls, TlsMode};
-pub use error::Error;
+pub use error::{Error, chain};
 pub use sql::database_now;
