@@ -134,6 +134,10 @@ async fn serve(
             _ = duties.join_next() => None,
         };
         stop.cancel();
+        if changed.is_some() {
+            // At once: others may lead before the last ticks have ended.
+            handles.leadership.send_replace(None);
+        }
         while duties.join_next().await.is_some() {}
         if let Some(changed) = changed {
             return changed;

@@ -132,7 +132,9 @@ async fn lead(
             );
             return;
         }
-        match line.renew(token, number, &terms).await {
+        // Not beyond the end of trust: by then this node must have said that it leads no more.
+        let renewal = within(window.remaining(asked_at), line.renew(token, number, &terms)).await;
+        match renewal {
             Ok(()) => {
                 window = terms.window(asked_at);
                 trust.send_replace(window);
