@@ -34,7 +34,7 @@ use ::jobs::Configuration;
 use domain::health::Judgement;
 use domain::instance::InstanceKey;
 use sqlx::pool::PoolConnection;
-use sqlx::{MySql, MySqlConnection, MySqlPool};
+use sqlx::{MySql, MySqlConnection, MySqlPool, Transaction};
 
 pub use error::Error;
 
@@ -69,6 +69,17 @@ impl Scope {
 
     pub(crate) async fn connection(&self) -> Result<PoolConnection<MySql>, Error> {
         self.pool.acquire().await.map_err(Error::unreachable)
+    }
+
+    /// For a change and its record: both are kept, or neither.
+    pub(crate) async fn begin(&self) -> Result<Transaction<'static, MySql>, Error> {
+        self.pool.begin().await.map_err(Error::unreachable)
+    }
+
+    /// Records what was done in the transaction, and keeps it.
+    pub(crate) async fn commit_as(&self, mut tx: Transaction<'static, MySql>, what: &Record<'_>) -> Result<(), Error> {
+        self.record(&mut tx, what).await?;
+        tx.commit().await.map_err(Error::unreachable)
     }
 
     /// Records what was done.

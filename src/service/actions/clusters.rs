@@ -146,10 +146,9 @@ pub async fn set_alias(scope: &Scope, name: &str, alias: &str) -> Result<(), Err
     if alias.chars().any(char::is_control) {
         return Err(Error::Invalid("a cluster alias has no control characters".to_owned()));
     }
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     store::clusters::set_override(&mut tx, name, alias).await?;
     let message = format!("alias {alias:?}");
     let record = Record { kind: "set-cluster-alias", cluster: name, message: &message, ..Record::default() };
-    scope.record(&mut tx, &record).await?;
-    tx.commit().await.map_err(Error::unreachable)
+    scope.commit_as(tx, &record).await
 }

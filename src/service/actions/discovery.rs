@@ -68,7 +68,7 @@ async fn submit_to(
     }
     // An equal job that waits already may come from a server, not from a person: lift the ban here, too.
     store::instances::remember(&scope.pool, key).await?;
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let enqueued = queue::enqueue(&mut tx, &[job]).await?;
     let enqueued = enqueued.first().copied().ok_or_else(|| Error::NotPossible("no job was enqueued".to_owned()))?;
     if enqueued.is_new() {

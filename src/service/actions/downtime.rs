@@ -19,17 +19,16 @@ pub async fn begin(
 ) -> Result<(), Error> {
     let (owner, reason) = (said("owner", owner)?, said("reason", reason)?);
     let duration = duration.unwrap_or(DEFAULT);
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     store::downtime::begin(&mut tx, key, owner, reason, duration).await?;
     let message = format!("owner: {owner}, reason: {reason}, seconds: {}", duration.as_secs());
     let record = Record { kind: "begin-downtime", key: Some(key), message: &message, ..Record::default() };
-    scope.record(&mut tx, &record).await?;
-    tx.commit().await.map_err(Error::unreachable)
+    scope.commit_as(tx, &record).await
 }
 
 /// Ends the downtime; `false`: there was none.
 pub async fn end(scope: &Scope, key: &InstanceKey) -> Result<bool, Error> {
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let ended = store::downtime::end(&mut tx, key).await?;
     if ended {
         let record = Record { kind: "end-downtime", key: Some(key), ..Record::default() };

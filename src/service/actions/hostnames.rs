@@ -41,12 +41,11 @@ pub async fn cache(scope: &Scope) -> Result<ResolveCache, Error> {
 
 /// Forgets all recorded mappings; probes and workers learn them anew.
 pub async fn reset(scope: &Scope) -> Result<u64, Error> {
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let forgotten = store::hostnames::reset(&mut tx).await?;
     let message = format!("{forgotten} names");
     let record = Record { kind: "reset-hostname-resolve-cache", message: &message, ..Record::default() };
-    scope.record(&mut tx, &record).await?;
-    tx.commit().await.map_err(Error::unreachable)?;
+    scope.commit_as(tx, &record).await?;
     Ok(forgotten)
 }
 
@@ -59,18 +58,16 @@ pub async fn register_unresolve(scope: &Scope, key: &InstanceKey, virtual_name: 
     if name.len() > MAX_NAME || name.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return Err(Error::Invalid("the virtual name is no host name".to_owned()));
     }
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     store::hostnames::register_unresolve(&mut tx, &key.hostname, name).await?;
     let record = Record { kind: "register-hostname-unresolve", key: Some(key), message: name, ..Record::default() };
-    scope.record(&mut tx, &record).await?;
-    tx.commit().await.map_err(Error::unreachable)
+    scope.commit_as(tx, &record).await
 }
 
 /// Removes that registration.
 pub async fn deregister_unresolve(scope: &Scope, key: &InstanceKey) -> Result<(), Error> {
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     store::hostnames::deregister_unresolve(&mut tx, &key.hostname).await?;
     let record = Record { kind: "deregister-hostname-unresolve", key: Some(key), ..Record::default() };
-    scope.record(&mut tx, &record).await?;
-    tx.commit().await.map_err(Error::unreachable)
+    scope.commit_as(tx, &record).await
 }

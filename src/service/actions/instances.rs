@@ -133,21 +133,19 @@ pub async fn source(scope: &Scope, key: &InstanceKey) -> Result<Option<InstanceK
 
 /// Forgets an instance: it is not rediscovered for a while, except when a person asks.
 pub async fn forget(scope: &Scope, key: &InstanceKey) -> Result<(), Error> {
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     store::instances::forget(&mut tx, key, silence(scope)).await?;
-    scope.record(&mut tx, &Record { kind: "forget", key: Some(key), ..Record::default() }).await?;
-    tx.commit().await.map_err(Error::unreachable)
+    scope.commit_as(tx, &Record { kind: "forget", key: Some(key), ..Record::default() }).await
 }
 
 /// Forgets every member of the cluster meant by `hint`; returns the cluster's name and how many were forgotten.
 pub async fn forget_cluster(scope: &Scope, hint: &str) -> Result<(String, usize), Error> {
     let cluster = clusters::by_hint(scope, hint).await?;
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let forgotten = store::instances::forget_cluster(&mut tx, &cluster, silence(scope)).await?.len();
     let message = format!("forgot {forgotten} instances");
     let record = Record { kind: "forget-cluster", cluster: &cluster, message: &message, ..Record::default() };
-    scope.record(&mut tx, &record).await?;
-    tx.commit().await.map_err(Error::unreachable)?;
+    scope.commit_as(tx, &record).await?;
     Ok((cluster, forgotten))
 }
 

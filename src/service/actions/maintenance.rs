@@ -32,7 +32,7 @@ pub async fn begin(
 
 /// Ends the maintenance of an instance; `false`: there was none.
 pub async fn end(scope: &Scope, key: &InstanceKey) -> Result<bool, Error> {
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let ended = store::maintenance::end_of(&mut tx, key).await?;
     if ended {
         let record = Record { kind: "end-maintenance", key: Some(key), ..Record::default() };
@@ -44,7 +44,7 @@ pub async fn end(scope: &Scope, key: &InstanceKey) -> Result<bool, Error> {
 
 /// Ends a maintenance by its number; `false`: it was not active.
 pub async fn end_by_id(scope: &Scope, id: u64) -> Result<bool, Error> {
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let ended = store::maintenance::end(&mut tx, FencingToken(id)).await?;
     if ended {
         let message = format!("maintenance {id}");

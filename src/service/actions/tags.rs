@@ -38,18 +38,17 @@ pub async fn put(scope: &Scope, key: &InstanceKey, text: &str) -> Result<(), Err
         return Err(Error::Invalid(format!("cannot put a negated tag: {text}")));
     }
     let value = tag.value.as_deref().unwrap_or_default();
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     store::tags::set(&mut tx, key, &tag.name, value).await?;
     let message = format!("{}={value}", tag.name);
     let record = Record { kind: "tag", key: Some(key), message: &message, ..Record::default() };
-    scope.record(&mut tx, &record).await?;
-    tx.commit().await.map_err(Error::unreachable)
+    scope.commit_as(tx, &record).await
 }
 
 /// Removes a tag from an instance: by name, or only if it has the given value. Returns the instances changed.
 pub async fn remove(scope: &Scope, key: &InstanceKey, text: &str) -> Result<Vec<InstanceKey>, Error> {
     let tag = removable(text)?;
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let removed = store::tags::unset(&mut tx, key, &tag.name, tag.value.as_deref()).await?;
     if removed {
         let record = Record { kind: "untag", key: Some(key), message: text.trim(), ..Record::default() };
@@ -65,7 +64,7 @@ pub async fn remove_everywhere(scope: &Scope, text: &str) -> Result<Vec<Instance
     let Some(value) = &tag.value else {
         return Err(Error::Invalid(format!("untag-all needs name=value, not only a name: {}", tag.name)));
     };
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let changed = store::tags::unset_all(&mut tx, &tag.name, value).await?;
     for key in &changed {
         let record = Record { kind: "untag", key: Some(key), message: text.trim(), ..Record::default() };

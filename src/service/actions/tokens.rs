@@ -6,12 +6,11 @@ use super::{Error, Record, Scope};
 
 /// Issues a token for `owner`; returns its public half, to be exchanged within `AccessTokenUseExpirySeconds`.
 pub async fn issue(scope: &Scope, owner: &str) -> Result<String, Error> {
-    let mut tx = scope.pool.begin().await.map_err(Error::unreachable)?;
+    let mut tx = scope.begin().await?;
     let (public, secret) = (random_hex(), random_hex());
     store::access_tokens::create(&mut tx, &public, &secret, owner.trim()).await?;
     let message = format!("for {}", owner.trim());
-    scope.record(&mut tx, &Record { kind: "access-token", message: &message, ..Record::default() }).await?;
-    tx.commit().await.map_err(Error::unreachable)?;
+    scope.commit_as(tx, &Record { kind: "access-token", message: &message, ..Record::default() }).await?;
     Ok(public)
 }
 
