@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::instance::{Answer, InstanceKey};
+use domain::instance::{Answer, FailureKind, InstanceKey};
 use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -71,6 +71,11 @@ impl Job for Discover {
                 Ok(json!({ "hostname": key.hostname, "port": key.port }))
             }
             Answer::Filtered { filter } => Err(JobError::give_up(format!("{resolved} is left out by {filter}"))),
+            Answer::Failed(failure) if failure.kind == FailureKind::Local => Err(JobError::retry(format!(
+                "cannot discover {resolved}: {} ({})",
+                failure.message,
+                failure.kind.name()
+            ))),
             Answer::Failed(failure) => {
                 // A known server's failure is a fact about it; of an unknown one nothing is stored.
                 probing::record(&ctx, &config, vec![observation]).await?;

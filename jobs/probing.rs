@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use domain::instance::{Answer, InstanceKey, Observation, ServerFacts};
+use domain::instance::{Answer, FailureKind, InstanceKey, Observation, ServerFacts};
 use futures::StreamExt;
 use queue::{Attempt, JobError, NewJob};
 use serde::Serialize;
@@ -36,7 +36,8 @@ pub(crate) struct Summary {
     pub failed: usize,
     /// Servers left out by a discovery filter.
     pub filtered: usize,
-    /// Servers whose probe did not end in time for the job; the next slot probes them again.
+    /// Servers whose probe did not end in time for the job, or that this process lacked the means to ask; the next slot
+    /// probes them again.
     pub unfinished: usize,
 }
 
@@ -56,6 +57,7 @@ pub(crate) async fn probe(
     let mut summary = Summary::default();
     let mut batch = Vec::with_capacity(targets.len());
     let mut left = targets.len();
+    let mut unasked = 0;
     while let Ok(Some(observation)) = tokio::time::timeout_at(until, answers.next()).await {
         left -= 1;
         if attempt.cancelled.is_cancelled() {
@@ -65,6 +67,15 @@ pub(crate) async fn probe(
         match &observation.answer {
             Answer::Facts { .. } => summary.answered += 1,
             Answer::Filtered { .. } => summary.filtered += 1,
+            // Says nothing about the server: recorded, it would be the beginning of a needless failover.
+            Answer::Failed(failure) if failure.kind == FailureKind::Local => {
+                unasked += 1;
+                if unasked == 1 {
+                    let error = failure.message.as_str();
+                    tracing::warn!(instance.key = %observation.asked, error, "a server could not be asked");
+                }
+                continue;
+            }
             Answer::Failed(failure) => {
                 summary.failed += 1;
                 metrics::counter!("orchestrator_probes_total", "outcome" => failure.kind.name()).increment(1);
@@ -77,8 +88,12 @@ pub(crate) async fn probe(
         batch.push(observation);
     }
     drop(answers);
+    if unasked > 0 {
+        metrics::counter!("orchestrator_probes_total", "outcome" => FailureKind::Local.name())
+            .increment(unasked as u64);
+    }
+    summary.unfinished = left + unasked;
     if left > 0 {
-        summary.unfinished = left;
         metrics::counter!("orchestrator_probes_total", "outcome" => "unfinished").increment(left as u64);
         tracing::warn!(unfinished = left, "probes took longer than their job may; the next slot tries again");
     }

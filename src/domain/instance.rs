@@ -78,6 +78,9 @@ pub enum FailureKind {
     UnsupportedVersion,
     /// The server answered and refused a statement we need (a missing privilege, say): it is alive.
     Statement,
+    /// This process had no means to ask (no free file descriptor, port or memory): says nothing about the server, and
+    /// is never recorded as its failure.
+    Local,
 }
 
 impl FailureKind {
@@ -90,7 +93,8 @@ impl FailureKind {
             | Self::ConnectTimeout
             | Self::ReadTimeout
             | Self::Broken
-            | Self::Protocol => false,
+            | Self::Protocol
+            | Self::Local => false,
         }
     }
 
@@ -107,6 +111,7 @@ impl FailureKind {
             Self::Protocol => "protocol",
             Self::UnsupportedVersion => "unsupported_version",
             Self::Statement => "statement",
+            Self::Local => "local",
         }
     }
 }

@@ -125,7 +125,7 @@ async fn resolve_or_fail(key: &InstanceKey) -> Result<(), ProbeFailure> {
     let unknown = |cause: String| failure(FailureKind::UnknownHost, format!("the host name does not resolve: {cause}"));
     match tokio::net::lookup_host((key.hostname.as_str(), key.port)).await {
         Ok(mut addresses) => addresses.next().map(|_| ()).ok_or_else(|| unknown("no address".to_owned())),
-        Err(error) => Err(unknown(error.to_string())),
+        Err(error) => Err(failure::lack_of_means(&error).unwrap_or_else(|| unknown(error.to_string()))),
     }
 }
 

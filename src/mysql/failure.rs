@@ -5,6 +5,10 @@ use std::time::Duration;
 
 use domain::instance::{FailureKind, ProbeFailure};
 
+/// What the system answers when it is this process or this machine that lacks something: memory, file descriptors (of the
+/// machine, of the process), free ports, buffers.
+const OUT_OF_MEANS: [i32; 5] = [12, 23, 24, 99, 105];
+
 /// Where in a conversation something failed: the same error means different things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Stage {
@@ -46,7 +50,16 @@ pub(crate) fn classify(error: &sqlx::Error, stage: Stage) -> ProbeFailure {
     }
 }
 
+/// The failure that this machine's own lack of means is, if it is one.
+pub(crate) fn lack_of_means(error: &io::Error) -> Option<ProbeFailure> {
+    let is_local = error.raw_os_error().is_some_and(|number| OUT_OF_MEANS.contains(&number));
+    is_local.then(|| failure(FailureKind::Local, format!("this process cannot ask: {error}")))
+}
+
 fn classify_io(error: &io::Error, stage: Stage) -> ProbeFailure {
+    if let Some(local) = lack_of_means(error) {
+        return local;
+    }
     let text = error.to_string();
     match (error.kind(), stage) {
         // rustls reports a certificate it does not accept as invalid data.
@@ -150,6 +163,13 @@ mod tests {
         assert_eq!(classify(&refused(), Stage::Connect).kind, FailureKind::Refused);
         let reset = || sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionReset));
         assert_eq!(classify(&reset(), Stage::Read).kind, FailureKind::Broken);
+    }
+
+    #[test]
+    fn our_own_lack_of_descriptors_is_not_the_servers_failure() {
+        let out_of_files = sqlx::Error::Io(io::Error::from_raw_os_error(24));
+        assert_eq!(classify(&out_of_files, Stage::Connect).kind, FailureKind::Local);
+        assert_eq!(lack_of_means(&io::Error::from_raw_os_error(111)), None);
     }
 
     #[test]
