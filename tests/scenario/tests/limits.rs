@@ -1,12 +1,13 @@
 //! Too few file descriptors for the fleet: the worker says what it needs and connects anew; no server looks dead for it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use harness::Flavor;
-use scenario::{Fleet, wait};
+use scenario::{Fleet, http_get, wait};
 use serde_json::json;
 use simulator::FleetSpec;
+use sqlx::MySqlPool;
 
 const SERVERS: usize = 400;
 const LIMIT: Duration = Duration::from_secs(90);
@@ -21,63 +22,137 @@ async fn a_worker_with_too_few_descriptors_says_so_and_sees_every_server_in_time
     let seeds = servers.seeds().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
     fleet.ok(&["submit", "discover", "-i", &seeds]).await?;
     let pool = fleet.pool().await?;
-    let count = |condition: String| {
-        let pool = pool.clone();
-        async move {
-            let sql = format!("SELECT COUNT(*) FROM instance WHERE {condition}");
-            anyhow::Ok(sqlx::query_scalar::<_, i64>(&sql).fetch_one(&pool).await?)
-        }
-    };
-    let all = i64::try_from(SERVERS)?;
     wait::until("all servers are known", LIMIT, || async {
-        Ok((count("last_seen_at IS NOT NULL".to_owned()).await? == all).then_some(()))
+        Ok((count(&pool, "last_seen_at IS NOT NULL").await? == i64::try_from(SERVERS)?).then_some(()))
     })
     .await?;
 
-    fleet.start("narrow", json!({}), &["prlimit", "--nofile=300:300"], &["worker"])?;
-    let said = wait::until("the narrow worker says what it needs", LIMIT, || async {
-        Ok(fleet.log("narrow")?.lines().find(|line| line.contains("limit on open files is too low")).map(str::to_owned))
-    })
-    .await?;
-    assert!(said.contains("limit=300") && said.contains("instances=400"), "{said}");
-    fleet.kill("wide")?;
-    // The fleet needs a moment to see that a worker died.
-    wait::until("the narrow worker has taken over", LIMIT, || async {
-        Ok((stale(&pool).await? == 0 && servers.stats().open_connections < 300).then_some(()))
-    })
-    .await?;
-
-    servers.reset_stats();
-    let started: String = sqlx::query_scalar("SELECT CAST(NOW(6) AS CHAR)").fetch_one(&pool).await?;
-    let rounds_later = format!("last_seen_at > '{started}' + INTERVAL {} SECOND", 4 * INTERVAL_SECONDS);
-    let begun = std::time::Instant::now();
-    while count(rounds_later.clone()).await? < all {
-        let stale = stale(&pool).await?;
-        if stale > 0 {
-            bail!("{stale} servers were not seen for two intervals; {}", fleet.log_tail("narrow"));
-        }
-        let failed = count("failures > 0 OR last_error <> ''".to_owned()).await?;
-        if failed > 0 {
-            bail!("{failed} living servers are marked as failed; {}", fleet.log_tail("narrow"));
-        }
-        let open = std::fs::read_dir(format!("/proc/{}/fd", fleet.pid("narrow")?))?.count();
-        if open > 300 {
-            bail!("{open} open files");
-        }
-        if begun.elapsed() > LIMIT {
-            bail!("not every server was seen again within {LIMIT:?}; {}", fleet.log_tail("narrow"));
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
+    for (narrow, before, limit) in [("narrow", "wide", 300), ("narrower", "narrow", 64)] {
+        fleet.start(narrow, json!({}), &["prlimit", &format!("--nofile={limit}:{limit}")], &["worker"])?;
+        let said = wait::until("the narrow worker says what it needs", LIMIT, || async {
+            let log = fleet.log(narrow)?;
+            Ok(log.lines().find(|line| line.contains("limit on open files is too low")).map(str::to_owned))
+        })
+        .await?;
+        assert!(said.contains(&format!("limit={limit}")) && said.contains("instances=400"), "{said}");
+        fleet.kill(before)?;
+        // The fleet needs a moment to see that a worker died.
+        wait::until("the narrow worker has taken over", LIMIT, || async {
+            Ok((stale(&pool).await? == 0 && servers.stats().open_connections < limit).then_some(()))
+        })
+        .await?;
+        servers.reset_stats();
+        sees_all(&fleet, &pool, narrow, limit).await?;
+        let stats = servers.stats();
+        assert!(stats.new_connections > SERVERS as u64, "it connects anew: {stats:?}");
     }
-    let stats = servers.stats();
-    assert!(stats.new_connections > SERVERS as u64, "it connects anew: {stats:?}");
     Ok(())
 }
 
-async fn stale(pool: &sqlx::MySqlPool) -> Result<i64> {
-    let sql = format!(
-        "SELECT COUNT(*) FROM instance WHERE last_seen_at IS NULL OR last_seen_at < NOW(6) - INTERVAL {} SECOND",
-        2 * INTERVAL_SECONDS
-    );
-    Ok(sqlx::query_scalar(&sql).fetch_one(pool).await?)
+/// Four rounds in which no server is late, none looks dead, and the process keeps below its limit.
+async fn sees_all(fleet: &Fleet, pool: &MySqlPool, process: &str, limit: usize) -> Result<()> {
+    let started: String = sqlx::query_scalar("SELECT CAST(NOW(6) AS CHAR)").fetch_one(pool).await?;
+    let later = format!("last_seen_at > '{started}' + INTERVAL {} SECOND", 4 * INTERVAL_SECONDS);
+    let begun = Instant::now();
+    while count(pool, &later).await? < i64::try_from(SERVERS)? {
+        let tail = || fleet.log_tail(process);
+        let stale = stale(pool).await?;
+        if stale > 0 {
+            bail!("{stale} servers were not seen for two intervals; {}", tail());
+        }
+        none_failed(fleet, pool, process).await?;
+        let open = std::fs::read_dir(format!("/proc/{}/fd", fleet.pid(process)?))?.count();
+        if open > limit {
+            bail!("{open} open files");
+        }
+        if begun.elapsed() > LIMIT {
+            bail!("not every server was seen again within {LIMIT:?}; {}", tail());
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    Ok(())
+}
+
+/// Waits for something, while no server is taken for dead even once.
+async fn unharmed_until(
+    what: &str,
+    fleet: &Fleet,
+    pool: &MySqlPool,
+    done: impl AsyncFn() -> Result<bool>,
+) -> Result<()> {
+    let begun = Instant::now();
+    loop {
+        none_failed(fleet, pool, "service").await?;
+        if done().await? {
+            return Ok(());
+        }
+        if begun.elapsed() > LIMIT {
+            bail!("{what}: not within {LIMIT:?}; {}", fleet.log_tail("service"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn none_failed(fleet: &Fleet, pool: &MySqlPool, process: &str) -> Result<()> {
+    let failed = count(pool, "failures > 0 OR last_error <> ''").await?;
+    if failed > 0 {
+        bail!("{failed} living servers are marked as failed; {}", fleet.log_tail(process));
+    }
+    Ok(())
+}
+
+async fn count(pool: &MySqlPool, condition: &str) -> Result<i64> {
+    Ok(sqlx::query_scalar(&format!("SELECT COUNT(*) FROM instance WHERE {condition}")).fetch_one(pool).await?)
+}
+
+async fn stale(pool: &MySqlPool) -> Result<i64> {
+    let late = 2 * INTERVAL_SECONDS;
+    count(pool, &format!("last_seen_at IS NULL OR last_seen_at < NOW(6) - INTERVAL {late} SECOND")).await
+}
+
+/// Clients that take all descriptors of a service: its servers are alive all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_service_whose_clients_take_all_descriptors_takes_no_server_for_dead() -> Result<()> {
+    let servers = simulator::Fleet::new(FleetSpec { servers: SERVERS, ..FleetSpec::default() })?;
+    let mut fleet = Fleet::new(Flavor::MySql, json!({ "InstancePollSeconds": INTERVAL_SECONDS })).await?;
+    fleet.ok(&["migrate"]).await?;
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let listen = json!({ "ListenAddress": format!("127.0.0.1:{port}") });
+    fleet.start("service", listen, &["prlimit", "--nofile=300:300"], &["http"])?;
+    wait::until("the service is ready", LIMIT, || async {
+        let (status, _) = http_get(port, "/health/ready").await?;
+        Ok((status == 200).then_some(()))
+    })
+    .await?;
+    let seeds = servers.seeds().iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    fleet.ok(&["submit", "discover", "-i", &seeds]).await?;
+    let pool = fleet.pool().await?;
+    wait::until("all servers are known", LIMIT, || async {
+        let known = count(&pool, "last_seen_at IS NOT NULL").await? == i64::try_from(SERVERS)?;
+        Ok((known && stale(&pool).await? == 0).then_some(()))
+    })
+    .await?;
+    // They connect, say nothing, and come again when they are sent away.
+    let clients = tokio::spawn(async move {
+        let mut held = std::collections::VecDeque::new();
+        loop {
+            if let Ok(Ok(stream)) =
+                tokio::time::timeout(Duration::from_millis(50), tokio::net::TcpStream::connect(("127.0.0.1", port)))
+                    .await
+            {
+                held.push_back(stream);
+            }
+            if held.len() > 1000 {
+                held.pop_front();
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    });
+    unharmed_until("the service says that it cannot ask", &fleet, &pool, async || {
+        Ok(fleet.log("service")?.contains("a server could not be asked"))
+    })
+    .await?;
+    clients.abort();
+    unharmed_until("all servers are fresh again", &fleet, &pool, async || Ok(stale(&pool).await? == 0)).await?;
+    sees_all(&fleet, &pool, "service", 300).await
 }
