@@ -21,7 +21,7 @@ use crate::apalis_backend;
 use crate::engine::{Engine, Reason};
 use crate::error::chain;
 use crate::link::Link;
-use crate::worker::{HEARTBEAT, Identity, TRUST_WINDOW, beat, leave};
+use crate::worker::{HEARTBEAT, Identity, Mood, TRUST_WINDOW, beat, leave};
 use crate::{Concurrency, DbClock, Error, Registry, claims, datacenter_name, finisher};
 
 /// Time for cancelled jobs to end by themselves at the end of a drain, before they are dropped.
@@ -98,7 +98,8 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let (work_sender, work) = mpsc::channel(config.concurrency.total().max(1));
         // Dropping this future ends everything at once, as the death of the process would.
         let _no_orphans = engine.drop_all.clone().drop_guard();
-        let heart = spawn(heartbeats(Arc::clone(&engine), Arc::clone(&config.clock), stop_heart.clone()));
+        let heart =
+            spawn(heartbeats(Arc::clone(&engine), Arc::clone(&config.clock), shutdown.clone(), stop_heart.clone()));
         let finisher = spawn(finisher::run(Link::new(engine.pool.clone()), results, stop_finisher.clone()));
         let (name, slots) = (config.name.clone(), config.concurrency.total().max(1));
         let mut runtime = spawn(async move { apalis_backend::run(&name, slots, work).await });
@@ -171,7 +172,13 @@ async fn drain<C: Send + Sync + 'static, T>(
     }
 }
 
-async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc<DbClock>, stop: CancellationToken) {
+/// Says "alive" until `stop`; from `shutdown` on it says that others should serve this worker's lanes.
+async fn heartbeats<C: Send + Sync + 'static>(
+    engine: Arc<Engine<C>>,
+    clock: Arc<DbClock>,
+    shutdown: CancellationToken,
+    stop: CancellationToken,
+) {
     let mut link = Link::new(engine.pool.clone());
     let mut failures = 0_u32;
     // Trusted from the first heartbeat on.
@@ -180,7 +187,8 @@ async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc
     loop {
         let asked_at = Instant::now();
         let running = u32::try_from(engine.slots.in_use()).unwrap_or(u32::MAX);
-        let beating = link.run(BEAT_LIMIT, async |conn| beat(conn, &engine.me, running, &clock).await);
+        let mood = if shutdown.is_cancelled() { Mood::Draining } else { Mood::Working };
+        let beating = link.run(BEAT_LIMIT, async |conn| beat(conn, &engine.me, running, mood, &clock).await);
         let pause = match watching(&engine, trusted_until, beating).await {
             Ok(beat) => {
                 if failures > 0 {
@@ -209,6 +217,7 @@ async fn heartbeats<C: Send + Sync + 'static>(engine: Arc<Engine<C>>, clock: Arc
         };
         tokio::select! {
             () = stop.cancelled() => return,
+            () = shutdown.cancelled(), if mood == Mood::Working => {}
             () = watching(&engine, trusted_until, tokio::time::sleep(pause)) => {}
         }
     }

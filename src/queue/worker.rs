@@ -35,10 +35,21 @@ pub struct LiveWorker {
     pub silent_for: Duration,
 }
 
-/// The workers heard within [`DEAD_AFTER`], by token.
+/// The workers heard within [`DEAD_AFTER`] that take jobs, by token.
 pub async fn live_workers(conn: &mut MySqlConnection) -> Result<Vec<LiveWorker>, Error> {
     let (workers, _, _) = read(conn, "").await.map_err(Error::backend("read the live workers"))?;
     Ok(workers)
+}
+
+/// In place of its datacenters, of a worker that drains: it claims no more, so its lanes are others' from now on. No
+/// datacenter is stored under such a name.
+const DRAINING: &str = " draining";
+
+/// Does the worker take new jobs?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mood {
+    Working,
+    Draining,
 }
 
 /// Who a worker is, as its row says it.
@@ -71,13 +82,18 @@ pub(crate) async fn beat(
     conn: &mut MySqlConnection,
     me: &Identity,
     running: u32,
+    mood: Mood,
     clock: &DbClock,
 ) -> sqlx::Result<Beat> {
-    let lanes = serde_json::to_string(&me.datacenters).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+    let lanes = match mood {
+        Mood::Working => serde_json::to_string(&me.datacenters),
+        Mood::Draining => serde_json::to_string(&[DRAINING]),
+    };
+    let lanes = lanes.map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
     sqlx::query(
         "INSERT INTO queue_worker (token, name, lanes, concurrency, running, started_at, heartbeat_at) \
          VALUES (?, ?, ?, ?, ?, NOW(6), NOW(6)) \
-         ON DUPLICATE KEY UPDATE heartbeat_at = NOW(6), running = VALUES(running)",
+         ON DUPLICATE KEY UPDATE heartbeat_at = NOW(6), running = VALUES(running), lanes = VALUES(lanes)",
     )
     .bind(&me.token)
     .bind(&me.name)
@@ -128,11 +144,15 @@ async fn read(conn: &mut MySqlConnection, me: &str) -> sqlx::Result<Read> {
         }
         now = row.try_get("now_micros")?;
         let silent: i64 = row.try_get("silent")?;
+        // A row of a future release we cannot read counts as a worker without datacenters.
+        let datacenters: Vec<String> = serde_json::from_str(&text(row, "lanes")?).unwrap_or_default();
+        if datacenters == [DRAINING] {
+            continue;
+        }
         live.push(LiveWorker {
             token: text(row, "token")?,
             name: text(row, "name")?,
-            // A row of a future release we cannot read counts as a worker without datacenters.
-            datacenters: serde_json::from_str(&text(row, "lanes")?).unwrap_or_default(),
+            datacenters,
             concurrency: row.try_get("concurrency")?,
             running: row.try_get("running")?,
             silent_for: Duration::from_micros(u64::try_from(silent).unwrap_or(0)),

@@ -283,3 +283,29 @@ async fn a_look_does_not_read_the_backlog(#[case] flavor: Flavor) {
     assert!(read < 60_000, "{read} rows read");
     worker.drain().await;
 }
+
+#[rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test]
+async fn the_lanes_of_a_draining_worker_are_taken_over_before_its_jobs_end(#[case] flavor: Flavor) {
+    let queue = fixture(flavor).await;
+    let leaving = queue.worker_with(|config| {
+        config.datacenters = vec!["dc2".to_owned()];
+        config.drain_deadline = LONG;
+    });
+    queue.submit(&[task("long", Act::Wait).datacenter("dc2")]).await;
+    queue.until_claimed(1).await;
+    let staying = queue.worker_with(|config| config.datacenters = vec!["dc1".to_owned()]);
+    until("both are known", async || queue.count("queue_worker").await == 2).await;
+    leaving.stop.cancel();
+    queue.submit(&[task("next", Act::Succeed).datacenter("dc2")]).await;
+    until("the other serves dc2", async || queue.record.runs("next").len() == 1).await;
+    let long = format!("job_claimed WHERE worker = '{}'", leaving.token);
+    assert_eq!(queue.count(&long).await, 1, "while the long job goes on");
+    let live = queue::live_workers(&mut queue.conn().await).await.unwrap();
+    assert_eq!(live.iter().map(|worker| worker.token.as_str()).collect::<Vec<_>>(), [staying.token.as_str()]);
+    queue.record.gate.cancel();
+    leaving.drain().await;
+    staying.drain().await;
+}
