@@ -25,7 +25,7 @@ use crate::error::number;
 use crate::sql::text;
 
 /// How often [`Backend::tend`] looks; a reported failure makes it look at once.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
+const LOOK_EVERY: Duration = Duration::from_secs(3);
 /// First and longest pause of [`Backend::connect_waiting`].
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);

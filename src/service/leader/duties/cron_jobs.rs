@@ -33,6 +33,8 @@ struct Recurring {
     name: &'static str,
     schedule: Schedule,
     job: MakeJob,
+    /// Newest tick known to be dealt with; the backend is asked only when a newer one has come.
+    dealt_with: Option<DbMicros>,
 }
 
 impl Duty for CronJobs {
@@ -46,24 +48,30 @@ impl Duty for CronJobs {
         let policy = leading.handles.config.get().settings.schedules.missed_tick_policy;
         let recurring = self.schedules.get_or_insert_with(|| recurring(leading));
         let now = leading.now().await?;
-        let done = store::schedules::read_all(&leading.handles.pool).await?;
-        for one in recurring.iter() {
+        for one in recurring.iter_mut() {
             let Some(tick) = newest_tick(&one.schedule, now) else { continue };
-            let last = done.get(one.name).copied();
-            if last.is_some_and(|last| last >= tick) || (policy == MissedTickPolicy::Skip && now - tick > micros(GRACE))
-            {
+            if one.dealt_with.is_some_and(|last| last >= tick) {
                 continue;
             }
-            let mut transaction = leading.fenced().await?;
-            if store::schedules::take_tick(&mut transaction, one.name, tick).await? {
-                let job = (one.job)()?.unique_key(&format!("{}:{tick}", one.name)).term(leading.term.number);
-                queue::enqueue(&mut transaction, &[job]).await?;
-                transaction.commit().await?;
-                tracing::debug!(schedule = one.name, "enqueued recurring work");
+            if policy == MissedTickPolicy::RunOnce || now - tick <= micros(GRACE) {
+                take(leading, one, tick).await?;
             }
+            one.dealt_with = Some(tick);
         }
         Ok(())
     }
+}
+
+/// Enqueues the work of one tick, unless that was done in an earlier term.
+async fn take(leading: &Leading, one: &Recurring, tick: DbMicros) -> Result<(), DutyError> {
+    let mut transaction = leading.fenced().await?;
+    if store::schedules::take_tick(&mut transaction, one.name, tick).await? {
+        let job = (one.job)()?.unique_key(&format!("{}:{tick}", one.name)).term(leading.term.number);
+        queue::enqueue(&mut transaction, &[job]).await?;
+        transaction.commit().await?;
+        tracing::debug!(schedule = one.name, "enqueued recurring work");
+    }
+    Ok(())
 }
 
 fn recurring(leading: &Leading) -> Vec<Recurring> {
@@ -88,7 +96,7 @@ fn recurring(leading: &Leading) -> Vec<Recurring> {
             continue;
         }
         match Schedule::from_str(expression) {
-            Ok(schedule) => recurring.push(Recurring { name, schedule, job }),
+            Ok(schedule) => recurring.push(Recurring { name, schedule, job, dealt_with: None }),
             // The loader checks expressions; this is for a derived one.
             Err(error) => tracing::error!(schedule = name, error = %error, "cannot read the cron expression"),
         }
