@@ -42,11 +42,3 @@ CREATE TABLE IF NOT EXISTS forgotten_instance (
   PRIMARY KEY (hostname, port),
   KEY forgotten_until (forgotten_until)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'servers people told us to forget';
-
-CREATE TABLE IF NOT EXISTS instance_tls (
-  hostname   VARCHAR(255)      NOT NULL COMMENT 'host',
-  port       SMALLINT UNSIGNED NOT NULL COMMENT 'TCP port',
-  required   TINYINT(1)        NOT NULL COMMENT 'the server demands TLS',
-  learned_at DATETIME(6)       NOT NULL COMMENT 'when we found out',
-  PRIMARY KEY (hostname, port)
-) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'which servers demand TLS';

@@ -31,7 +31,6 @@ pub mod schedules;
 pub mod schema;
 pub mod snapshots;
 pub mod tags;
-pub mod tls;
 
 mod backend;
 mod error;

@@ -5,7 +5,6 @@ use std::time::Duration;
 use store::audit::{self, Entry};
 use store::instances::{self, Written};
 use store::nodes::{self, Registration};
-use store::tls::{self, Demand};
 use store::{access_tokens, hostnames, schedules, snapshots};
 
 use crate::{key, on_both, primary, replica_of, seen};
@@ -170,20 +169,6 @@ async fn an_access_token_is_exchanged_once_and_in_time() {
         assert_eq!(access_tokens::owner(&db.pool, "public", "secret", MINUTE).await.unwrap().as_deref(), Some("me"));
         assert_eq!(access_tokens::owner(&db.pool, "public", "Secret", MINUTE).await.unwrap(), None);
         assert_eq!(access_tokens::expire(&mut conn, MINUTE).await.unwrap(), 1);
-    })
-    .await;
-}
-
-#[tokio::test]
-async fn who_demands_tls_is_remembered() {
-    on_both(async |db| {
-        let mut conn = db.conn().await;
-        tls::learn(&mut conn, &key("a"), Demand::Required).await.unwrap();
-        tls::learn(&mut conn, &key("b"), Demand::Required).await.unwrap();
-        tls::learn(&mut conn, &key("b"), Demand::Optional).await.unwrap();
-        assert_eq!(tls::demanding(&db.pool).await.unwrap(), [key("a")].into());
-        tls::forget(&mut conn, &key("a")).await.unwrap();
-        assert!(tls::demanding(&db.pool).await.unwrap().is_empty());
     })
     .await;
 }
