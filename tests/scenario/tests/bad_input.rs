@@ -261,7 +261,7 @@ async fn hostile_names_are_refused_shortly_and_stored_nowhere() -> Result<()> {
             }
             let name = format!("{host}:3306");
             let output = fleet.run(&["-c", command, "-i", &name, "--reason", "r"]).await?;
-            assert_eq!(output.code, 1, "{command} {:.40?}: {output:?}", name);
+            assert_eq!(output.code, 1, "{command} {name:.40?}: {output:?}");
             assert_eq!(output.stdout, "", "{command} {name:.40?}");
             check_tame(&output.stderr).with_context(|| format!("{command} -i {name:.40?}"))?;
         }
