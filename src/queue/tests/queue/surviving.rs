@@ -145,10 +145,10 @@ async fn a_frozen_backend_delays_and_loses_nothing(#[case] flavor: Flavor) {
     until("the queue is worked off", async || {
         let mut conn = queue.conn().await;
         queue::rescue(&mut conn).await.unwrap();
-        queue.count("job_ready").await == 0 && queue.count("job_claimed").await <= 1
+        // Two counts are two moments: a claim may be given back between them. Hence what ran is counted, too.
+        queue.count("job_ready").await == 0 && queue.count("job_claimed").await <= 1 && queue.record.names() == 301
     })
     .await;
-    assert_eq!(queue.record.names(), 301, "every job ran, the odd one twice");
     until("the obedient job was stopped and runs again", async || queue.record.runs("obeys").len() > 1).await;
     assert_eq!(queue.count("job_failed").await, 0);
     queue::cancel(&mut queue.conn().await, obeys).await.unwrap();
