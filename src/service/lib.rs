@@ -61,11 +61,6 @@ impl Handles {
             dead_max_micros: seconds(discovery.dead_instance_poll_seconds_max),
         }
     }
-
-    /// Thresholds by the settings in force, for judging instances read from the backend at `now`.
-    pub fn judgement(&self, now: i64) -> Judgement {
-        judgement(&self.config.get().settings, now)
-    }
 }
 
 /// Thresholds by which instances are judged.

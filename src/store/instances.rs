@@ -19,5 +19,5 @@ pub use read::{
     CheckTimes, Snapshot, check_times, delta, index, read, read_all, read_cluster, read_ids, read_many, read_replicas,
     search_candidates,
 };
-pub use record::{RecordReport, Written, neighbours, record};
+pub use record::{RecordReport, Written, record};
 pub use seed::{insert_minimal, remember};

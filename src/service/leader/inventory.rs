@@ -38,16 +38,6 @@ impl Inventory {
         self.rows.values().map(|row| &row.instance)
     }
 
-    /// Number of instances.
-    pub fn len(&self) -> usize {
-        self.rows.len()
-    }
-
-    /// True before the first refresh, and in an empty installation.
-    pub fn is_empty(&self) -> bool {
-        self.rows.is_empty()
-    }
-
     /// Grows with every refresh that changed something.
     pub fn version(&self) -> u64 {
         self.version

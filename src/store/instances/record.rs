@@ -22,7 +22,7 @@ mod statements;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use domain::instance::{InstanceKey, Observation, ServerFacts};
+use domain::instance::{InstanceKey, Observation};
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 
 use crate::Error;
@@ -74,14 +74,6 @@ pub async fn record(pool: &MySqlPool, written: &Written, observations: &[Observa
     }
     let mut conn = pool.acquire().await.map_err(Error::doing(RECORDING))?;
     write(&mut conn, written, &batch, report).await
-}
-
-/// Whom a server mentions: its source, its replicas, the members of its group; without itself and without names one
-/// cannot connect to.
-pub fn neighbours(facts: &ServerFacts, own: &InstanceKey) -> BTreeSet<InstanceKey> {
-    let members = facts.group.iter().flat_map(|group| group.members.iter().chain(&group.primary));
-    let mentioned = facts.source().into_iter().chain(&facts.replicas).chain(members);
-    mentioned.filter(|key| key.is_valid() && *key != own).cloned().collect()
 }
 
 impl Written {
@@ -150,28 +142,5 @@ fn remember(written: &Written, batch: &Batch<'_>, rows: &[StoredRow]) {
     // The next good check must clear the failure: write it in full.
     for failed in &batch.failed {
         known.remove(failed.key);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use domain::instance::{GroupFacts, ReplicaFacts};
-
-    use super::*;
-
-    #[test]
-    fn neighbours_are_all_that_are_mentioned_but_oneself() {
-        let named = |name: &str| InstanceKey::new(name, 3306);
-        let facts = ServerFacts {
-            replica: Some(ReplicaFacts { source: named("//detached"), ..ReplicaFacts::default() }),
-            replicas: [named("b"), named("own")].into(),
-            group: Some(GroupFacts {
-                members: [named("c")].into(),
-                primary: Some(named("d")),
-                ..GroupFacts::default()
-            }),
-            ..ServerFacts::default()
-        };
-        assert_eq!(neighbours(&facts, &named("own")), [named("b"), named("c"), named("d")].into());
     }
 }
