@@ -22,6 +22,7 @@ CREATE TABLE IF NOT EXISTS lease (
   acquired_at DATETIME(6)     NOT NULL COMMENT 'this term began',
   expires_at  DATETIME(6)     NOT NULL COMMENT 'void after',
   acted_at    DATETIME(6)     NULL COMMENT 'last fenced act in this term',
+  acted_by    BIGINT UNSIGNED NOT NULL DEFAULT 0 COMMENT 'connection that changed this row last: holds its lock while uncommitted',
   PRIMARY KEY (name)
 ) ENGINE = InnoDB DEFAULT CHARSET = utf8mb4 COLLATE = utf8mb4_bin COMMENT = 'the right to lead, for a while';
 

@@ -3,23 +3,24 @@
 //! Heartbeats, claims and finishes do not borrow from the pool: jobs may exhaust it, and a heartbeat that waits for a job is how a
 //! healthy worker would be taken for dead.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::mysql::MySqlConnection;
 use sqlx::{ConnectOptions, MySqlPool};
 
 use crate::error::is_conflict;
-use crate::sql::session_setup;
+use crate::sql::{IDLE_LIMIT, session_setup};
 
 pub(crate) struct Link {
     pool: MySqlPool,
     conn: Option<MySqlConnection>,
+    used_at: Instant,
 }
 
 impl Link {
     /// The address and account are the pool's, read again at each connect: the pool's owner may move to another backend.
     pub(crate) fn new(pool: MySqlPool) -> Self {
-        Self { pool, conn: None }
+        Self { pool, conn: None, used_at: Instant::now() }
     }
 
     /// Runs `work` on the connection within `limit`, connecting first if needed. After an error other than a conflict the
@@ -30,7 +31,7 @@ impl Link {
         work: impl AsyncFnOnce(&mut MySqlConnection) -> sqlx::Result<T>,
     ) -> sqlx::Result<T> {
         let attempt = async {
-            let mut conn = match self.conn.take() {
+            let mut conn = match self.conn.take().filter(|_| self.used_at.elapsed() < IDLE_LIMIT) {
                 Some(conn) => conn,
                 None => {
                     let mut conn = self.pool.connect_options().connect().await?;
@@ -46,6 +47,7 @@ impl Link {
                 // A conflict has ended the transaction and nothing else.
                 if result.as_ref().err().is_none_or(is_conflict) {
                     self.conn = Some(conn);
+                    self.used_at = Instant::now();
                 }
                 result
             }

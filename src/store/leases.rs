@@ -14,19 +14,29 @@
 //! - *Leader freezes and comes back*: `renew` and `fence` compare holder, term and expiry: both say it is over.
 //! - *Leader is cut off in the middle of an act*: the act's transaction either committed with its fence, before the
 //!   take-over got the row lock, or is rolled back.
+//! - *Leader is cut off or freezes while its act's transaction is open*: the backend may keep that transaction, and with it
+//!   the lock of the row, for as long as TCP or the process lives. Whoever locks the row writes its connection's number
+//!   in the same packet; a taker that finds the row locked after the lease expired reads the number (uncommitted, that
+//!   is) and kills that connection: its transaction is rolled back, as if its fence had come too late.
 //! - *Answer to take is lost*: the taker does not know of its term; it finds itself as holder at its next look and uses it.
 
 use std::time::Duration;
 
 use domain::instance::DbMicros;
-use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
-use sqlx::{Connection, MySqlExecutor};
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError, MySqlPool, MySqlRow};
+use sqlx::{Connection, Executor, MySqlExecutor};
 
 use crate::Error;
 use crate::sql::{delete_older, flag, interval, maybe_micros, micros, text, uint};
 
 /// The one lease there is. The column allows for more.
 const LEADER: &str = "leader";
+
+/// How often, and how long apart, a lease is tried whose row is locked: acts and takes take milliseconds.
+const LOCK_TRIES: u32 = 6;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// Its owner ended meanwhile.
+const ER_NO_SUCH_THREAD: u16 = 1094;
 
 /// The lease as it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -125,7 +135,8 @@ pub async fn renew(db: impl MySqlExecutor<'_>, holder: &str, term: u64, ttl: Dur
 /// so nobody takes over in between. [`Error::NotLeader`]: roll back.
 pub async fn fence(conn: &mut MySqlConnection, holder: &str, term: u64) -> Result<(), Error> {
     let done = sqlx::query(
-        "UPDATE lease SET acted_at = NOW(6) WHERE name = ? AND holder = ? AND term = ? AND expires_at > NOW(6)",
+        "UPDATE lease SET acted_at = NOW(6), acted_by = CONNECTION_ID() \
+          WHERE name = ? AND holder = ? AND term = ? AND expires_at > NOW(6)",
     )
     .bind(LEADER)
     .bind(holder)
@@ -141,7 +152,7 @@ pub async fn release(conn: &mut MySqlConnection, holder: &str, term: u64) -> Res
     const DOING: &str = "release the lease";
     let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
     let done = sqlx::query(
-        "UPDATE lease SET holder = '', expires_at = NOW(6) \
+        "UPDATE lease SET holder = '', expires_at = NOW(6), acted_by = CONNECTION_ID() \
           WHERE name = ? AND holder = ? AND term = ? AND expires_at > NOW(6)",
     )
     .bind(LEADER)
@@ -191,38 +202,82 @@ async fn acquire(
     manner: Manner,
 ) -> Result<Taken, Error> {
     const DOING: &str = "take the lease";
-    let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
-    // The lock first, in a statement of its own: the NOW(6) of the statements after it is later than anything that the
-    // previous holder committed.
-    let previous = lock(&mut tx).await?;
-    if previous.is_live && manner == Manner::IfFree {
-        tx.rollback().await.map_err(Error::doing(DOING))?;
-        return Ok(Taken::Held(previous));
+    for attempt in 0..2 * LOCK_TRIES {
+        if attempt == LOCK_TRIES {
+            // Locked for longer than any act or take takes: the transaction is open and its client silent.
+            free_lock(conn, manner).await?;
+        }
+        let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
+        // The lock first, in a statement of its own: the NOW(6) of the statements after it is later than anything that
+        // the previous holder committed.
+        if !lock(&mut tx).await? {
+            tx.rollback().await.map_err(Error::doing(DOING))?;
+            tokio::time::sleep(LOCK_PAUSE).await;
+            continue;
+        }
+        let previous = current(&mut *tx).await?;
+        if previous.is_live && manner == Manner::IfFree {
+            tx.rollback().await.map_err(Error::doing(DOING))?;
+            return Ok(Taken::Held(previous));
+        }
+        // An earlier release has closed its term already.
+        close_term(&mut tx, previous.term, if previous.is_live { "taken" } else { "expired" }).await?;
+        let term = previous.term + 1;
+        start_term(&mut tx, who.token, previous.term, ttl).await?;
+        remember_term(&mut tx, who, term).await?;
+        tx.commit().await.map_err(Error::doing(DOING))?;
+        return Ok(Taken::Won { term });
     }
-    // An earlier release has closed its term already.
-    close_term(&mut tx, previous.term, if previous.is_live { "taken" } else { "expired" }).await?;
-    let term = previous.term + 1;
-    start_term(&mut tx, who.token, previous.term, ttl).await?;
-    remember_term(&mut tx, who, term).await?;
-    tx.commit().await.map_err(Error::doing(DOING))?;
-    Ok(Taken::Won { term })
+    current(conn).await.map(Taken::Held)
 }
 
-async fn lock(conn: &mut MySqlConnection) -> Result<Lease, Error> {
+/// Locks the lease without waiting and, in the same packet, says which connection did. `false`: somebody else has it.
+async fn lock(conn: &mut MySqlConnection) -> Result<bool, Error> {
+    const LOCK: &str = "SELECT term FROM lease WHERE name = 'leader' FOR UPDATE NOWAIT; \
+                        UPDATE lease SET acted_by = CONNECTION_ID() WHERE name = 'leader'";
     const DOING: &str = "lock the lease";
-    let row = sqlx::query("SELECT term FROM lease WHERE name = ? FOR UPDATE")
+    match conn.execute(LOCK).await {
+        Ok(done) if done.rows_affected() == 0 => Err(missing()),
+        Ok(_) => Ok(true),
+        Err(error) if is_locked(&error) => Ok(false),
+        Err(error) => Err(Error::doing(DOING)(error)),
+    }
+}
+
+/// Ends the transaction that holds the lease's lock, if the lease has expired (or is to be taken by force).
+async fn free_lock(conn: &mut MySqlConnection, manner: Manner) -> Result<(), Error> {
+    const DOING: &str = "free the lease of a silent holder";
+    conn.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await.map_err(Error::doing(DOING))?;
+    let row = sqlx::query("SELECT acted_by, expires_at > NOW(6) AS is_live FROM lease WHERE name = ?")
         .bind(LEADER)
         .fetch_optional(&mut *conn)
         .await
-        .map_err(Error::doing(DOING))?;
-    row.ok_or_else(missing)?;
-    // Read again under the lock: its NOW(6) is not from before the wait.
-    current(conn).await
+        .map_err(Error::doing(DOING))?
+        .ok_or_else(missing)?;
+    let is_live = flag(&row, "is_live").map_err(Error::doing(DOING))?;
+    let holder: u64 = uint(&row, "acted_by").map_err(Error::doing(DOING))?;
+    if is_live && manner == Manner::IfFree {
+        return Ok(());
+    }
+    tracing::warn!(connection = holder, "the lease is locked by a transaction whose client is silent: ending it");
+    match conn.execute(format!("KILL CONNECTION {holder}").as_str()).await {
+        Err(error) if error_number(&error) != Some(ER_NO_SUCH_THREAD) => Err(Error::doing(DOING)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Another session holds the row: 3572 (MySQL) and 1205 (MariaDB) are the answers to NOWAIT.
+fn is_locked(error: &sqlx::Error) -> bool {
+    matches!(error_number(error), Some(3572 | 1205))
+}
+
+fn error_number(error: &sqlx::Error) -> Option<u16> {
+    error.as_database_error()?.try_downcast_ref::<MySqlDatabaseError>().map(MySqlDatabaseError::number)
 }
 
 async fn start_term(conn: &mut MySqlConnection, holder: &str, previous: u64, ttl: Duration) -> Result<(), Error> {
     let done = sqlx::query(
-        "UPDATE lease SET holder = ?, term = term + 1, acquired_at = NOW(6), acted_at = NULL, \
+        "UPDATE lease SET holder = ?, term = term + 1, acquired_at = NOW(6), acted_at = NULL, acted_by = CONNECTION_ID(), \
                           expires_at = NOW(6) + INTERVAL ? MICROSECOND \
           WHERE name = ? AND term = ?",
     )

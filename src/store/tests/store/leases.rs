@@ -70,19 +70,15 @@ async fn a_fence_holds_the_lease_until_its_transaction_ends() {
         won(db, "a").await;
         let mut tx = db.pool.begin().await.unwrap();
         leases::fence(&mut tx, "a", 1).await.unwrap();
-        let pool = db.pool.clone();
-        let usurper = tokio::spawn(async move { leases::take_by_force(&pool, "b", "", TTL).await });
-        let lockers = "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'SELECT term FROM lease%'";
-        while db.number(lockers).await == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        // Shorter than the patience after which a silent holder's transaction is ended.
+        let usurper = leases::take_by_force(&db.pool, "b", "", TTL);
+        assert!(tokio::time::timeout(Duration::from_millis(100), usurper).await.is_err(), "taken during an act");
         sqlx::query("INSERT INTO schedule_tick (name, tick_at) VALUES ('act', NOW(6))")
             .execute(&mut *tx)
             .await
             .unwrap();
-        assert!(!usurper.is_finished());
         tx.commit().await.unwrap();
-        assert_eq!(usurper.await.unwrap().unwrap(), Taken::Won { term: 2 });
+        assert_eq!(leases::take_by_force(&db.pool, "b", "", TTL).await.unwrap(), Taken::Won { term: 2 });
         let history = leases::history(&db.pool, 2).await.unwrap();
         assert!(history[1].last_acted_at < Some(history[0].acquired_at), "{history:?}");
         assert!(history[1].ended_at <= Some(history[0].acquired_at), "{history:?}");
@@ -151,6 +147,36 @@ async fn a_missing_lease_row_is_named() {
         db.sql("DELETE FROM lease").await;
         let error = leases::take(&mut *db.conn().await, "a", "", TTL).await.unwrap_err();
         assert!(matches!(error, Error::Schema(_)), "{error}");
+    })
+    .await;
+}
+
+/// A leader that is frozen or cut off in the middle of an act keeps its transaction, and the lock of the row, open.
+#[tokio::test]
+async fn a_silent_transaction_does_not_hold_an_expired_lease() {
+    on_both(async |db| {
+        leases::take(&mut *db.conn().await, "a", "", Duration::from_millis(300)).await.unwrap();
+        let mut silent = db.pool.begin().await.unwrap();
+        leases::fence(&mut silent, "a", 1).await.unwrap();
+        sqlx::query("INSERT INTO schedule_tick (name, tick_at) VALUES ('late', NOW(6))")
+            .execute(&mut *silent)
+            .await
+            .unwrap();
+        let begun = std::time::Instant::now();
+        let term = loop {
+            if let Taken::Won { term } = take(db, "b").await {
+                break term;
+            }
+            assert!(begun.elapsed() < Duration::from_secs(5), "still locked");
+        };
+        assert_eq!(term, 2);
+        assert!(silent.commit().await.is_err(), "the late act is rolled back");
+        assert_eq!(db.number("SELECT COUNT(*) FROM schedule_tick WHERE name = 'late'").await, 0);
+        // While the lease lives, a transaction under way is nobody's business.
+        let mut act = db.pool.begin().await.unwrap();
+        leases::fence(&mut act, "b", 2).await.unwrap();
+        assert!(matches!(take(db, "c").await, Taken::Held(_)));
+        act.commit().await.unwrap();
     })
     .await;
 }
