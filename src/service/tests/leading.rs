@@ -32,7 +32,11 @@ async fn count(pool: &MySqlPool, statement: &str) -> Result<i64> {
 
 /// A service without a worker: nobody but the leader itself reads the database's clock.
 fn handles(pool: &MySqlPool, name: &str) -> Result<Arc<Handles>> {
-    let settings = Settings::from_json(r#"{ "InstancePollSeconds": 1, "DeadInstancePollSecondsMax": 1 }"#)?;
+    handles_with(pool, name, r#"{ "InstancePollSeconds": 1, "DeadInstancePollSecondsMax": 1 }"#)
+}
+
+fn handles_with(pool: &MySqlPool, name: &str, settings: &str) -> Result<Arc<Handles>> {
+    let settings = Settings::from_json(settings)?;
     Ok(Arc::new(Handles {
         pool: pool.clone(),
         clock: Arc::new(DbClock::new()),
@@ -119,6 +123,61 @@ async fn without_workers_the_queue_does_not_grow(#[case] flavor: Flavor) -> Resu
     let ticks = "SELECT COUNT(*) FROM schedule_tick WHERE tick_at < '2020-01-01'";
     assert_eq!(count(&pool, ticks).await?, 0, "ticks are of the database's clock, not of the process's");
     assert!(handles.clock.is_set());
+    shutdown.cancel();
+    leader.await?;
+    Ok(())
+}
+
+/// Makes an instance known that never answered.
+const KNOWN: &str = "INSERT INTO instance (hostname, port, ancestry_uuid, gtid_errant, first_seen_at, changed_at) \
+                     VALUES (?, 3306, '', '', NOW(6), NOW(6))";
+
+#[rstest::rstest]
+#[case(Flavor::MariaDb)]
+#[case(Flavor::MySql)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_forgotten_and_found_again_at_once_keeps_its_alias(#[case] flavor: Flavor) -> Result<()> {
+    let schema = harness::backend(flavor).await?.schema().await?;
+    let pool = schema.pool(8).await?;
+    store::schema::migrate(&pool).await?;
+    sqlx::query(KNOWN).bind("db1").execute(&pool).await?;
+    let shutdown = CancellationToken::new();
+    let leader = tokio::spawn(service::leader::run(handles(&pool, "here")?, shutdown.clone()));
+    let aliases = "SELECT COUNT(*) FROM cluster_alias WHERE cluster_name = 'db1:3306'";
+    until("the alias is registered", async || Ok(count(&pool, aliases).await? == 1)).await?;
+    // Between two looks of the leader: its inventory never misses the instance.
+    let mut tx = pool.begin().await?;
+    store::instances::forget_cluster(&mut tx, "db1:3306", Duration::from_secs(60)).await?;
+    sqlx::query(KNOWN).bind("db1").execute(&mut *tx).await?;
+    tx.commit().await?;
+    assert_eq!(count(&pool, aliases).await?, 0, "the names of a forgotten cluster go");
+    until("the alias is registered again", async || Ok(count(&pool, aliases).await? == 1)).await?;
+    shutdown.cancel();
+    leader.await?;
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MariaDb)]
+#[case(Flavor::MySql)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_seed_that_is_an_alias_of_a_known_server_is_not_asked_for(#[case] flavor: Flavor) -> Result<()> {
+    let schema = harness::backend(flavor).await?.schema().await?;
+    let pool = schema.pool(8).await?;
+    store::schema::migrate(&pool).await?;
+    sqlx::query(KNOWN).bind("db1").execute(&pool).await?;
+    store::hostnames::save(&pool, "known-alias", "db1").await?;
+    store::hostnames::save(&pool, "other-alias", "db2").await?;
+    let seeds = r#"{ "DiscoverySeeds": ["known-alias", "other-alias", "stranger", "db1"] }"#;
+    let shutdown = CancellationToken::new();
+    let leader = tokio::spawn(service::leader::run(handles_with(&pool, "here", seeds)?, shutdown.clone()));
+    // All in one transaction: when one is there, so are the others.
+    let discoveries = "SELECT COUNT(*) FROM job_ready WHERE kind = 'discover'";
+    until("what is unknown is asked for", async || Ok(count(&pool, discoveries).await? > 0)).await?;
+    for (key, times) in [("known-alias", 0), ("other-alias", 1), ("stranger", 1), ("db1", 0)] {
+        let asked = format!("{discoveries} AND unique_key = 'discover:{key}:3306'");
+        assert_eq!(count(&pool, &asked).await?, times, "{key}");
+    }
     shutdown.cancel();
     leader.await?;
     Ok(())

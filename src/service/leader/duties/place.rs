@@ -32,6 +32,9 @@ pub(super) struct Place {
 struct Registered {
     aliases: Vec<(String, String)>,
     domains: HashMap<String, String>,
+    /// The newest instance. A cluster that was forgotten lost its names in the backend; found again before the inventory
+    /// missed it, it is called the same, but its instances are new.
+    newest: u64,
 }
 
 impl Duty for Place {
@@ -67,6 +70,7 @@ impl Duty for Place {
         let wanted = Registered {
             aliases: store::clusters::choose_aliases(inventory.instances()),
             domains: domains(&inventory),
+            newest: inventory.instances().map(|one| one.id).max().unwrap_or_default(),
         };
         drop(inventory);
         self.register(leading, wanted).await?;

@@ -2,7 +2,7 @@
 //!
 //! Idempotent: looks at the whole inventory, `Discover` jobs are unique per instance, and a server that cannot be
 //! discovered is asked for ever more seldom. The worker that sees a new server mentioned asks for it at once; this finds
-//! what was lost on that way.
+//! what was lost on that way. A seed may be an alias: what probes learned about its name counts.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use domain::instance::InstanceKey;
 use jobs::{Configuration, Discover};
 use queue::NewJob;
+use sqlx::MySqlPool;
 
 use crate::leader::{Duty, DutyError, Inventory, Leading};
 
@@ -35,8 +36,9 @@ impl Duty for Seeds {
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
         let config = leading.handles.config.get();
         let mut wanted = mentioned(&*leading.inventory.lock().await, &config);
-        for seed in configured(&config) {
-            wanted.entry(seed).or_default();
+        let seeds = configured(&config);
+        for seed in &seeds {
+            wanted.entry(seed.clone()).or_default();
         }
         let mentioned: Vec<InstanceKey> = wanted.keys().cloned().collect();
         if mentioned.is_empty() {
@@ -45,6 +47,9 @@ impl Duty for Seeds {
         }
         // Asks the backend, because the inventory may be a moment old, and people may have said "forget".
         let mut unknown = store::instances::unknown_of(&leading.handles.pool, &mentioned).await?;
+        for alias in known_otherwise(&leading.handles.pool, unknown.iter().filter(|key| seeds.contains(key))).await? {
+            unknown.retain(|key| *key != alias);
+        }
         self.asked.retain(|key, _| unknown.contains(key));
         unknown.retain(|key| self.asked.get(key).is_none_or(|(asked_at, pause)| asked_at.elapsed() >= *pause));
         if unknown.is_empty() {
@@ -92,6 +97,22 @@ fn mentioned(inventory: &Inventory, config: &Configuration) -> BTreeMap<Instance
         }
     }
     mentioned
+}
+
+/// Those of `seeds` whose host goes by another name under which the server is known, or was told to be forgotten.
+async fn known_otherwise(
+    pool: &MySqlPool,
+    seeds: impl Iterator<Item = &InstanceKey>,
+) -> Result<Vec<InstanceKey>, store::Error> {
+    let mut found = Vec::new();
+    for seed in seeds {
+        if let Some(hostname) = store::hostnames::resolved(pool, &seed.hostname).await?
+            && store::instances::unknown_of(pool, &[InstanceKey::new(hostname, seed.port)]).await?.is_empty()
+        {
+            found.push(seed.clone());
+        }
+    }
+    Ok(found)
 }
 
 /// `DiscoverySeeds`.
