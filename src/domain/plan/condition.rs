@@ -1,0 +1,237 @@
+//! What must hold on servers before and after a step. Judged on fresh facts, by pure functions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::step::SemiSyncSide;
+use super::{Threads, running_threads};
+use crate::gtid::mysql::GtidSet;
+use crate::gtid::mariadb::GtidPosition;
+use crate::instance::{InstanceKey, ServerFacts, ThreadState};
+
+/// One condition, of the server that the step acts on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "snake_case")]
+pub enum Condition {
+    /// It is the server that was planned for: a name may lead elsewhere by now.
+    Server { server_id: u64, server_uuid: String },
+    /// It replicates from this source.
+    ReplicatesFrom { source: InstanceKey },
+    /// It has no source.
+    NoReplica,
+    /// Exactly these threads were started.
+    Threads { running: Threads },
+    /// These threads, at least, run: the receiver is connected, the applier works.
+    Replicating { threads: Threads },
+    /// Everything it received it has applied.
+    Drained,
+    /// Whatever it received is in that other server, too: nothing is lost when relay logs are discarded.
+    ReceivedIsIn { other: InstanceKey },
+    /// Whatever it has executed is in that other server, too.
+    ExecutedIsIn { other: InstanceKey },
+    /// Nothing that the other server has purged is missing here.
+    PurgedByIsHere { other: InstanceKey },
+    /// `read_only` is so.
+    ReadOnly { read_only: bool },
+    /// One side of semi-synchronous replication is so.
+    SemiSync { side: SemiSyncSide, enabled: bool },
+    /// The configured delay.
+    Delay { seconds: u64 },
+    /// Its set of executed GTIDs is exactly this.
+    Executed { gtids: String },
+    /// It has applied its source's log up to exactly the end of that server's own log.
+    AppliedToEndOf { other: InstanceKey },
+    /// It has no replicas.
+    NoReplicas,
+}
+
+/// What does not hold, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet(pub String);
+
+impl Condition {
+    /// The other server whose facts are needed, if any.
+    pub fn other_server(&self) -> Option<&InstanceKey> {
+        match self {
+            Self::ReceivedIsIn { other }
+            | Self::ExecutedIsIn { other }
+            | Self::PurgedByIsHere { other }
+            | Self::AppliedToEndOf { other } => Some(other),
+            Self::Server { .. }
+            | Self::ReplicatesFrom { .. }
+            | Self::NoReplica
+            | Self::Threads { .. }
+            | Self::Replicating { .. }
+            | Self::Drained
+            | Self::ReadOnly { .. }
+            | Self::SemiSync { .. }
+            | Self::Delay { .. }
+            | Self::Executed { .. }
+            | Self::NoReplicas => None,
+        }
+    }
+
+    /// Does it hold on `own`? `facts` has the fresh facts of every server that [`Self::other_server`] names.
+    pub fn holds(
+        &self,
+        key: &InstanceKey,
+        own: &ServerFacts,
+        facts: &BTreeMap<InstanceKey, ServerFacts>,
+    ) -> Result<(), Unmet> {
+        let unmet = |text: String| Err(Unmet(text));
+        let other = |name: &InstanceKey| facts.get(name).ok_or_else(|| Unmet(format!("{name} could not be read")));
+        let replica = || own.replica.as_ref().ok_or_else(|| Unmet(format!("{key} is no replica")));
+        match self {
+            Self::Server { server_id, server_uuid } => {
+                if own.server_id == *server_id && own.server_uuid == *server_uuid {
+                    return Ok(());
+                }
+                unmet(format!("{key} is another server now (server id {}, was {server_id})", own.server_id))
+            }
+            Self::ReplicatesFrom { source } => match own.source() {
+                Some(now) if now == source => Ok(()),
+                Some(now) => unmet(format!("{key} replicates from {now}, not from {source}")),
+                None => unmet(format!("{key} has no source, expected {source}")),
+            },
+            Self::NoReplica if own.is_replica() => unmet(format!("{key} still is a replica")),
+            Self::Threads { running } => {
+                let now = running_threads(own);
+                if now == *running { Ok(()) } else { unmet(format!("{key}: {}", thread_text(now, *running))) }
+            }
+            Self::Replicating { threads } => replicating(key, own, *threads),
+            Self::Drained => {
+                if received_is_applied(own) {
+                    return Ok(());
+                }
+                unmet(format!("{key} has received transactions that it has not applied"))
+            }
+            Self::ReceivedIsIn { other: name } => {
+                let missing = missing_of_received(own, other(name)?);
+                if missing.is_empty() { Ok(()) } else { unmet(format!("{name} lacks what {key} received: {missing}")) }
+            }
+            Self::ExecutedIsIn { other: name } => {
+                let missing = missing_of_executed(own, other(name)?);
+                if missing.is_empty() { Ok(()) } else { unmet(format!("{name} lacks what {key} executed: {missing}")) }
+            }
+            Self::PurgedByIsHere { other: name } => {
+                let missing = purged_and_missing(own, other(name)?);
+                if missing.is_empty() { Ok(()) } else { unmet(format!("{name} has purged what {key} lacks: {missing}")) }
+            }
+            Self::ReadOnly { read_only } if own.read_only != *read_only => {
+                unmet(format!("{key} is {}", if own.read_only { "read-only" } else { "writable" }))
+            }
+            Self::SemiSync { side, enabled } => {
+                let now = match side {
+                    SemiSyncSide::Source => own.semi_sync.source_enabled,
+                    SemiSyncSide::Replica => own.semi_sync.replica_enabled,
+                };
+                if now == *enabled { Ok(()) } else { unmet(format!("{key}: semi-sync {side:?} enabled: {now}")) }
+            }
+            Self::Delay { seconds } => {
+                let now = replica()?.sql_delay;
+                if now == *seconds { Ok(()) } else { unmet(format!("{key} is delayed by {now} s, not {seconds} s")) }
+            }
+            Self::Executed { gtids } => {
+                let same = match (GtidSet::parse(&own.gtid.executed), GtidSet::parse(gtids)) {
+                    (Ok(now), Ok(expected)) => now == expected,
+                    _ => false,
+                };
+                if same { Ok(()) } else { unmet(format!("{key} has executed {:?}, not {gtids:?}", own.gtid.executed)) }
+            }
+            Self::AppliedToEndOf { other: name } => {
+                let (end, now) = (&other(name)?.binlog, &replica()?.exec);
+                if end == now { Ok(()) } else { unmet(format!("{key} has applied up to {now}, not to {end} of {name}")) }
+            }
+            Self::NoReplicas if !own.replicas.is_empty() => unmet(format!("{key} has {} replicas", own.replicas.len())),
+            Self::NoReplica | Self::ReadOnly { .. } | Self::NoReplicas => Ok(()),
+        }
+    }
+}
+
+fn thread_text(now: Threads, wanted: Threads) -> String {
+    let word = |on: bool| if on { "running" } else { "stopped" };
+    format!(
+        "receiver {}, applier {}; expected receiver {}, applier {}",
+        word(now.io),
+        word(now.sql),
+        word(wanted.io),
+        word(wanted.sql)
+    )
+}
+
+fn replicating(key: &InstanceKey, own: &ServerFacts, threads: Threads) -> Result<(), Unmet> {
+    let Some(replica) = &own.replica else { return Err(Unmet(format!("{key} is no replica"))) };
+    for (wanted, state, name, error) in [
+        (threads.io, replica.io_thread, "receiver", &replica.last_io_error),
+        (threads.sql, replica.sql_thread, "applier", &replica.last_sql_error),
+    ] {
+        if wanted && state != ThreadState::Running {
+            let cause = if error.is_empty() { String::new() } else { format!(": {error}") };
+            return Err(Unmet(format!("the {name} of {key} does not run{cause}")));
+        }
+    }
+    Ok(())
+}
+
+/// Everything the server received it has applied. What cannot be told counts as not applied.
+pub(crate) fn received_is_applied(own: &ServerFacts) -> bool {
+    let Some(replica) = &own.replica else { return true };
+    if replica.using_mariadb_gtid && !replica.mariadb_io_pos.is_empty() {
+        let (received, applied) =
+            (GtidPosition::parse(&replica.mariadb_io_pos), GtidPosition::parse(&own.gtid.mariadb_slave_pos));
+        return matches!((received, applied), (Ok(received), Ok(applied)) if applied.contains(&received));
+    }
+    if replica.auto_position {
+        let (received, applied) =
+            (GtidSet::parse(&replica.retrieved_gtid_set), GtidSet::parse(&own.gtid.executed));
+        return matches!((received, applied), (Ok(received), Ok(applied)) if applied.contains(&received));
+    }
+    replica.read == replica.exec
+}
+
+/// What `own` received and `other` lacks, as text; empty: nothing. What cannot be told is "unknown".
+pub(crate) fn missing_of_received(own: &ServerFacts, other: &ServerFacts) -> String {
+    let Some(replica) = &own.replica else { return String::new() };
+    if replica.using_mariadb_gtid {
+        return missing_mariadb(&replica.mariadb_io_pos, other);
+    }
+    missing_mysql(&replica.retrieved_gtid_set, other)
+}
+
+/// What `own` executed and `other` lacks, as text; empty: nothing.
+pub(crate) fn missing_of_executed(own: &ServerFacts, other: &ServerFacts) -> String {
+    if own.gtid.mariadb_current_pos.is_empty() && own.gtid.mariadb_slave_pos.is_empty() {
+        return missing_mysql(&own.gtid.executed, other);
+    }
+    missing_mariadb(&own.gtid.mariadb_current_pos, other)
+}
+
+/// What `other` has purged and `own` lacks (MySQL); empty: nothing.
+pub(crate) fn purged_and_missing(own: &ServerFacts, other: &ServerFacts) -> String {
+    match (GtidSet::parse(&other.gtid.purged), GtidSet::parse(&own.gtid.executed)) {
+        (Ok(purged), Ok(executed)) => purged.subtract(&executed).to_string(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+fn missing_mysql(set: &str, other: &ServerFacts) -> String {
+    match (GtidSet::parse(set), GtidSet::parse(&other.gtid.executed)) {
+        (Ok(set), Ok(executed)) => set.subtract(&executed).to_string(),
+        _ => "unknown".to_owned(),
+    }
+}
+
+/// A MariaDB server has what its current position names: what it wrote itself and what it applied.
+fn missing_mariadb(position: &str, other: &ServerFacts) -> String {
+    let theirs = if other.gtid.mariadb_current_pos.is_empty() {
+        &other.gtid.mariadb_binlog_pos
+    } else {
+        &other.gtid.mariadb_current_pos
+    };
+    match (GtidPosition::parse(position), GtidPosition::parse(theirs)) {
+        (Ok(position), Ok(theirs)) if theirs.contains(&position) => String::new(),
+        (Ok(position), Ok(_)) => position.to_string(),
+        _ => "unknown".to_owned(),
+    }
+}

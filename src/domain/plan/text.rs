@@ -1,0 +1,1 @@
+//! Plans for people: one line per step.
