@@ -5,7 +5,6 @@ use std::borrow::Cow;
 use domain::instance::{
     Answer, BinlogCoordinates, FailureKind, GtidFacts, InstanceKey, ProbeFailure, ReplicaFacts, ServerFacts,
 };
-use sqlx::mysql::MySqlRow;
 
 use crate::batch::{Answers, Ask};
 use crate::columns::Columns;
@@ -14,6 +13,7 @@ use crate::learn::Learned;
 use crate::replicas::Registered;
 use crate::settings::{HostnameMethod, Patterns, ProbeSettings};
 use crate::variables::{Live, Var};
+use crate::wire::Row;
 use crate::{group, replica_status, semi_sync};
 
 /// Promotion rules a query may give. `must` is for people only.
@@ -81,7 +81,7 @@ fn own_key(
     method: HostnameMethod,
     asked: &InstanceKey,
     learned: &Learned,
-    live: &Live<'_, MySqlRow>,
+    live: &Live<'_, Row>,
 ) -> Result<InstanceKey, ProbeFailure> {
     let (variable, name) = match method {
         HostnameMethod::Given => return Ok(asked.clone()),
@@ -131,7 +131,7 @@ fn binlog(answers: &Answers) -> BinlogCoordinates {
     BinlogCoordinates { file: row.any(["File"; 2]), position }
 }
 
-fn gtid(live: &Live<'_, MySqlRow>) -> GtidFacts {
+fn gtid(live: &Live<'_, Row>) -> GtidFacts {
     GtidFacts {
         mode: live.text(Var::GtidMode),
         executed: live.gtid(Var::GtidExecuted),

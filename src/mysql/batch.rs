@@ -10,13 +10,10 @@ use std::fmt;
 use std::time::Duration;
 
 use domain::instance::{FailureKind, ProbeFailure};
-use futures::TryStreamExt;
-use futures::future::BoxFuture;
-use sqlx::Either;
-use sqlx::mysql::{MySqlConnection, MySqlRow};
 use tokio::time::timeout;
 
 use crate::failure::{self, Stage, failure};
+use crate::wire::{Connection, Error, ResultSet, Row};
 
 /// What a statement asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -132,7 +129,7 @@ impl<'a> Statement<'a> {
 /// Result sets by what was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Answers {
-    rows: BTreeMap<Ask, Vec<MySqlRow>>,
+    rows: BTreeMap<Ask, Vec<Row>>,
     /// Statements that gave an error, with its text.
     pub(crate) refused: BTreeMap<Ask, String>,
     /// The connection must not be used again.
@@ -141,12 +138,12 @@ pub(crate) struct Answers {
 
 impl Answers {
     /// The rows of an answer; none if it was not asked or not given.
-    pub(crate) fn rows(&self, ask: Ask) -> &[MySqlRow] {
+    pub(crate) fn rows(&self, ask: Ask) -> &[Row] {
         self.rows.get(&ask).map_or(&[], Vec::as_slice)
     }
 
     /// The first row of an answer.
-    pub(crate) fn first(&self, ask: Ask) -> Option<&MySqlRow> {
+    pub(crate) fn first(&self, ask: Ask) -> Option<&Row> {
         self.rows(ask).first()
     }
 
@@ -165,7 +162,7 @@ impl Answers {
 
 /// Asks all statements: in one packet, if none is refused. Adds the packets sent to `round_trips`.
 pub(crate) async fn ask(
-    connection: &mut MySqlConnection,
+    connection: &mut Connection,
     statements: &[Statement<'_>],
     limit: Duration,
     round_trips: &mut u64,
@@ -188,22 +185,22 @@ pub(crate) async fn ask(
 
 /// Sends one packet; returns the statements that were not reached.
 async fn send<'s, 'a>(
-    connection: &mut MySqlConnection,
+    connection: &mut Connection,
     statements: &'s [&'a Statement<'a>],
     limit: Duration,
     round_trips: &mut u64,
     answers: &mut Answers,
 ) -> Result<&'s [&'a Statement<'a>], ProbeFailure> {
     let sql = joined(statements);
-    let mut sets: Vec<Vec<MySqlRow>> = Vec::with_capacity(statements.len());
+    let mut results: Vec<ResultSet> = Vec::with_capacity(statements.len());
     *round_trips += 1;
-    let ended = timeout(limit, receive(connection, &sql, &mut sets)).await;
+    let ended = timeout(limit, connection.query_into(&sql, &mut results)).await;
     let is_alone = statements.len() == 1;
-    let answered = if is_alone { sets.len().min(1) } else { sets.len() };
+    let answered = if is_alone { results.len().min(1) } else { results.len() };
     if answered > statements.len() {
         return Err(failure(FailureKind::Protocol, "more results than statements"));
     }
-    answers.rows.extend(statements.iter().map(|s| s.ask).zip(sets));
+    answers.rows.extend(statements.iter().map(|s| s.ask).zip(results.into_iter().map(|result| result.rows)));
     let Some(culprit) = statements.get(answered) else {
         // An error after the first result of a procedure call: we have what we need.
         answers.is_broken |= ended.is_err();
@@ -214,7 +211,7 @@ async fn send<'s, 'a>(
         Ok(Err(error)) => failure::classify(error, Stage::Read),
         Err(_) => failure::timed_out(Stage::Read, limit),
     };
-    let is_refusal = matches!(ended, Ok(Err(sqlx::Error::Database(_)))) && cause.kind != FailureKind::Broken;
+    let is_refusal = matches!(ended, Ok(Err(Error::Server(_)))) && cause.kind != FailureKind::Broken;
     if is_refusal && !culprit.ask.is_required() {
         answers.refused.insert(culprit.ask, cause.message);
         return Ok(&statements[answered + 1..]);
@@ -241,26 +238,6 @@ fn joined(statements: &[&Statement<'_>]) -> String {
 
 fn trimmed(sql: &str) -> &str {
     sql.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace())
-}
-
-/// Reads all results. What has come is in `sets` even when this is cut short. Boxed: the compiler cannot see that the
-/// driver's stream may move between threads when its lifetime is not named.
-pub(crate) fn receive<'a>(
-    connection: &'a mut MySqlConnection,
-    sql: &'a str,
-    sets: &'a mut Vec<Vec<MySqlRow>>,
-) -> BoxFuture<'a, Result<(), sqlx::Error>> {
-    Box::pin(async move {
-        let mut stream = sqlx::raw_sql(sql).fetch_many(connection);
-        let mut rows = Vec::new();
-        while let Some(item) = stream.try_next().await? {
-            match item {
-                Either::Right(row) => rows.push(row),
-                Either::Left(_) => sets.push(std::mem::take(&mut rows)),
-            }
-        }
-        Ok(())
-    })
 }
 
 #[cfg(test)]

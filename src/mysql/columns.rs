@@ -2,8 +2,7 @@
 
 use std::borrow::Cow;
 
-use sqlx::mysql::MySqlRow;
-use sqlx::{Decode, MySql, Row, ValueRef};
+use crate::wire::Row;
 
 /// A row of a result.
 pub(crate) trait Columns {
@@ -23,22 +22,14 @@ pub(crate) trait Columns {
     }
 }
 
-impl Columns for MySqlRow {
+impl Columns for Row {
     fn text(&self, name: &str) -> Option<Cow<'_, str>> {
-        self.try_get_raw(name).ok().and_then(decode)
+        self.text(name)
     }
 
     fn at(&self, index: usize) -> Option<Cow<'_, str>> {
-        self.try_get_raw(index).ok().and_then(decode)
+        self.at(index)
     }
-}
-
-/// Answers to plain statements come as text, whatever their type. Bytes that are not UTF-8 are shown as best they can be.
-fn decode(value: sqlx::mysql::MySqlValueRef<'_>) -> Option<Cow<'_, str>> {
-    if value.is_null() {
-        return None;
-    }
-    <&[u8] as Decode<MySql>>::decode(value).ok().map(String::from_utf8_lossy)
 }
 
 /// `1`, `ON`, `YES`, `TRUE` and the like are true; `0`, `OFF`, `NO`, nothing are false.

@@ -1,130 +1,111 @@
-//! Opening one connection to a managed server.
-//!
-//! A connection is opened without any statement of the driver's own (no `SET NAMES`, no `sql_mode`), keeps no prepared
-//! statements and logs nothing: thousands of them are open at once, and each probe is one packet.
+//! Opening one connection to a managed server: name, TCP, TLS, login, within one deadline.
 //!
 //! Mixed TLS: we first ask without TLS; a server that answers 3159 (TLS demanded) or 1045 (an account may demand it) is
 //! asked once more with TLS. Only success with TLS is worth remembering: a refused connection says nothing about TLS.
 
 use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use domain::instance::{FailureKind, InstanceKey, ProbeFailure};
-use sqlx::ConnectOptions;
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlSslMode};
+use rustls::ClientConfig;
 use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::failure::{self, Stage, failure};
 use crate::settings::{ConnectSettings, TlsMode};
+use crate::wire::{Connection, Error, Login, TlsClient};
 
-/// An open connection, and how it was made.
+/// Opens connections by one set of settings. One is enough for a process: it remembers the certificates it has read.
 #[derive(Debug)]
-pub struct Opened {
-    /// The connection.
-    pub connection: MySqlConnection,
-    /// It is encrypted.
-    pub tls: bool,
+pub struct Connector {
+    settings: ConnectSettings,
+    tls: TlsClient,
 }
 
-/// Opens a connection to `key`. `knows_tls`: in mixed mode, this server is known to demand TLS.
-pub async fn open(settings: &ConnectSettings, key: &InstanceKey, knows_tls: bool) -> Result<Opened, ProbeFailure> {
-    let limit = settings.connect_timeout;
-    match timeout(limit, open_unbounded(settings, key, knows_tls)).await {
-        Ok(Ok(opened)) => Ok(opened),
-        Ok(Err(failure)) => Err(named(settings, key, failure)),
-        Err(_) => Err(named(settings, key, failure::timed_out(Stage::Connect, limit))),
+impl Connector {
+    /// Connects to nobody yet.
+    pub fn new(settings: ConnectSettings) -> Self {
+        let tls = TlsClient::new(settings.tls.clone());
+        Self { settings, tls }
     }
-}
 
-/// Puts into the message whom we tried to reach, and as whom.
-fn named(settings: &ConnectSettings, key: &InstanceKey, cause: ProbeFailure) -> ProbeFailure {
-    failure(cause.kind, format!("cannot connect to {key} as {:?}: {}", settings.user, cause.message))
-}
-
-async fn open_unbounded(
-    settings: &ConnectSettings,
-    key: &InstanceKey,
-    knows_tls: bool,
-) -> Result<Opened, ProbeFailure> {
-    resolve_or_fail(key).await?;
-    let classify = |error: &sqlx::Error| failure::classify(error, Stage::Connect);
-    if settings.tls.mode == TlsMode::Always || (settings.tls.mode == TlsMode::Mixed && knows_tls) {
-        let connection = options(settings, key, true).connect().await.map_err(|error| classify(&error))?;
-        return Ok(Opened { connection, tls: true });
+    /// How it logs in.
+    pub fn settings(&self) -> &ConnectSettings {
+        &self.settings
     }
-    match options(settings, key, false).connect().await {
-        Ok(connection) => Ok(Opened { connection, tls: false }),
-        Err(error) if settings.tls.mode == TlsMode::Mixed && failure::may_demand_tls(&error) => {
-            with_tls_after(settings, key, &error).await
+
+    /// Opens a connection to `key`, within `connect_timeout`. `knows_tls`: in mixed mode, this server is known to demand
+    /// TLS; [`Connection::is_encrypted`] tells whether there is something to remember.
+    pub async fn open(&self, key: &InstanceKey, knows_tls: bool) -> Result<Connection, ProbeFailure> {
+        let limit = self.settings.connect_timeout;
+        let opened = match timeout(limit, self.open_unbounded(key, knows_tls)).await {
+            Ok(opened) => opened,
+            Err(_) => Err(failure::timed_out(Stage::Connect, limit)),
+        };
+        opened.map_err(|cause| {
+            let user = &self.settings.user;
+            failure(cause.kind, format!("cannot connect to {key} as {user:?}: {}", cause.message))
+        })
+    }
+
+    async fn open_unbounded(&self, key: &InstanceKey, knows_tls: bool) -> Result<Connection, ProbeFailure> {
+        let addresses = resolve(key).await?;
+        let mode = self.settings.tls.mode;
+        let classify = |error: &Error| failure::classify(error, Stage::Connect);
+        if mode == TlsMode::Always || (mode == TlsMode::Mixed && knows_tls) {
+            return self.with_tls(key, &addresses).await.map_err(|error| classify(&error));
         }
-        Err(error) => Err(classify(&error)),
-    }
-}
-
-/// The second attempt of mixed mode. When it fails too, both causes are told: usually the password is wrong, and then
-/// the certificate is not what the operator should look at.
-async fn with_tls_after(
-    settings: &ConnectSettings,
-    key: &InstanceKey,
-    first: &sqlx::Error,
-) -> Result<Opened, ProbeFailure> {
-    match options(settings, key, true).connect().await {
-        Ok(connection) => Ok(Opened { connection, tls: true }),
-        Err(second) => {
-            let (first, second) =
-                (failure::classify(first, Stage::Connect), failure::classify(&second, Stage::Connect));
-            if first.message == second.message {
-                return Err(first);
+        match self.log_in(key, &addresses, None).await {
+            Err(first) if mode == TlsMode::Mixed && failure::may_demand_tls(&first) => {
+                let second = self.with_tls(key, &addresses).await;
+                second.map_err(|second| both(classify(&first), classify(&second)))
             }
-            // The first answer came from a living server, whatever became of the second attempt.
-            Err(failure(first.kind, format!("without TLS: {}; with TLS: {}", first.message, second.message)))
+            opened => opened.map_err(|error| classify(&error)),
         }
+    }
+
+    async fn with_tls(&self, key: &InstanceKey, addresses: &[SocketAddr]) -> Result<Connection, Error> {
+        let config = self.tls.config().await?;
+        let opened = self.log_in(key, addresses, Some(config)).await;
+        if opened.as_ref().is_err_and(failure::is_about_certificates) {
+            self.tls.forget().await;
+        }
+        opened
+    }
+
+    async fn log_in(
+        &self,
+        key: &InstanceKey,
+        addresses: &[SocketAddr],
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Connection, Error> {
+        let stream = TcpStream::connect(addresses).await?;
+        let ConnectSettings { user, password, .. } = &self.settings;
+        let login = Login { host: &key.hostname, user, password: password.reveal(), tls };
+        Connection::login(stream, &login).await
     }
 }
 
-fn options(settings: &ConnectSettings, key: &InstanceKey, tls: bool) -> MySqlConnectOptions {
-    let options = MySqlConnectOptions::new()
-        .host(&key.hostname)
-        .port(key.port)
-        .username(&settings.user)
-        .password(settings.password.reveal())
-        .statement_cache_capacity(0)
-        .pipes_as_concat(false)
-        .no_engine_substitution(false)
-        .timezone(None)
-        .set_names(false)
-        .disable_statement_logging();
-    if !tls {
-        return options.ssl_mode(MySqlSslMode::Disabled);
+/// Both attempts of mixed mode failed. Both causes are told: usually the password is wrong, and then the certificate is
+/// not what the operator should look at.
+fn both(first: ProbeFailure, second: ProbeFailure) -> ProbeFailure {
+    if first.message == second.message {
+        return first;
     }
-    let tls = &settings.tls;
-    let mut options =
-        options.ssl_mode(if tls.skip_verify { MySqlSslMode::Required } else { MySqlSslMode::VerifyIdentity });
-    if let Some(ca) = &tls.ca_file {
-        options = options.ssl_ca(ca);
-    }
-    // As documented: who we are is told only where mutual TLS is configured, and only to a server that proved who it is.
-    if tls.mode == TlsMode::Always && !tls.skip_verify {
-        if let Some(cert) = &tls.cert_file {
-            options = options.ssl_client_cert(cert);
-        }
-        if let Some(key) = &tls.key_file {
-            options = options.ssl_client_key(key);
-        }
-    }
-    options
+    // The first answer came from a living server, whatever became of the second attempt.
+    failure(first.kind, format!("without TLS: {}; with TLS: {}", first.message, second.message))
 }
 
-/// The driver does not tell a name that does not resolve from other network errors, so names are looked up first.
-async fn resolve_or_fail(key: &InstanceKey) -> Result<(), ProbeFailure> {
-    if key.hostname.parse::<std::net::IpAddr>().is_ok() {
-        return Ok(());
-    }
+async fn resolve(key: &InstanceKey) -> Result<Vec<SocketAddr>, ProbeFailure> {
     let unknown = |cause: String| failure(FailureKind::UnknownHost, format!("the host name does not resolve: {cause}"));
     match tokio::net::lookup_host((key.hostname.as_str(), key.port)).await {
-        Ok(mut addresses) => addresses.next().map(|_| ()).ok_or_else(|| unknown("no address".to_owned())),
+        Ok(addresses) => {
+            let addresses: Vec<_> = addresses.collect();
+            if addresses.is_empty() { Err(unknown("no address".to_owned())) } else { Ok(addresses) }
+        }
         Err(error) => Err(failure::lack_of_means(&error).unwrap_or_else(|| unknown(error.to_string()))),
     }
 }
@@ -182,7 +163,7 @@ mod tests {
         let failed = |host: &str, port| {
             let key = InstanceKey::new(host, port);
             let settings = settings.clone();
-            async move { open(&settings, &key, false).await.expect_err("nobody there") }
+            async move { Connector::new(settings).open(&key, false).await.expect_err("nobody there") }
         };
         assert_eq!(failed("no-such-host.invalid", 3306).await.kind, FailureKind::UnknownHost);
         assert_eq!(failed("127.0.0.1", 1).await.kind, FailureKind::Refused);

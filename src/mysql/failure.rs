@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use domain::instance::{FailureKind, ProbeFailure};
 
+use crate::wire::Error;
+
 /// What the system answers when it is this process or this machine that lacks something: memory, file descriptors (of the
 /// machine, of the process), free ports, buffers.
 const OUT_OF_MEANS: [i32; 5] = [12, 23, 24, 99, 105];
@@ -32,21 +34,21 @@ pub(crate) fn timed_out(stage: Stage, limit: Duration) -> ProbeFailure {
     }
 }
 
-/// Classifies what the driver reports.
-pub(crate) fn classify(error: &sqlx::Error, stage: Stage) -> ProbeFailure {
+/// What an error says about the server.
+pub(crate) fn classify(error: &Error, stage: Stage) -> ProbeFailure {
     match error {
-        sqlx::Error::Database(error) => {
-            let number = error_number(error.as_ref());
-            let message = format!("error {number}: {}", error.message());
-            failure(kind_of_number(number, stage), message)
-        }
-        sqlx::Error::Io(error) => classify_io(error, stage),
+        Error::Server(said) => failure(kind_of_number(said.number, stage), said.to_string()),
+        Error::Io(error) => classify_io(error, stage),
         // The server has greeted us: it is up, and will not let us in this way.
-        sqlx::Error::Tls(cause) => failure(FailureKind::AccessDenied, format!("TLS failed: {cause}")),
-        sqlx::Error::Configuration(cause) => {
-            failure(FailureKind::Statement, format!("the connection settings are unusable: {cause}"))
+        Error::Tls(_) | Error::Login(_) | Error::LoginNeedsTls(_) => {
+            failure(FailureKind::AccessDenied, error.to_string())
         }
-        other => failure(FailureKind::Protocol, format!("not the MySQL protocol: {other}")),
+        Error::File { cause, .. } => {
+            lack_of_means(cause).unwrap_or_else(|| failure(FailureKind::Statement, format!("{error}: {cause}")))
+        }
+        Error::Settings(_) => failure(FailureKind::Statement, error.to_string()),
+        Error::Protocol(_) => failure(FailureKind::Protocol, error.to_string()),
+        Error::Broken => failure(FailureKind::Broken, error.to_string()),
     }
 }
 
@@ -68,11 +70,6 @@ fn classify_io(error: &io::Error, stage: Stage) -> ProbeFailure {
         }
         (io::ErrorKind::InvalidData, Stage::Read) => {
             failure(FailureKind::Broken, format!("the connection broke: {text}"))
-        }
-        (io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied, Stage::Connect)
-            if error.raw_os_error().is_some() =>
-        {
-            failure(FailureKind::Statement, format!("a file named in the TLS settings cannot be read: {text}"))
         }
         (io::ErrorKind::TimedOut, Stage::Connect) => failure(FailureKind::ConnectTimeout, text),
         (io::ErrorKind::TimedOut, Stage::Read) => failure(FailureKind::ReadTimeout, text),
@@ -97,11 +94,6 @@ fn tls_hint(text: &str) -> String {
     hint.map_or_else(String::new, |(_, hint)| format!(" ({hint})"))
 }
 
-/// The server's error number; 0 when the driver does not know.
-pub(crate) fn error_number(error: &dyn sqlx::error::DatabaseError) -> u16 {
-    error.try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>().map_or(0, sqlx::mysql::MySqlDatabaseError::number)
-}
-
 /// Numbers from the servers' error references.
 fn kind_of_number(number: u16, stage: Stage) -> FailureKind {
     match (number, stage) {
@@ -119,8 +111,13 @@ fn kind_of_number(number: u16, stage: Stage) -> FailureKind {
 }
 
 /// True when a server that refused us without TLS may accept us with it.
-pub(crate) fn may_demand_tls(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(error) if matches!(error_number(error.as_ref()), 1045 | 3159))
+pub(crate) fn may_demand_tls(error: &Error) -> bool {
+    matches!(error, Error::LoginNeedsTls(_)) || matches!(error.number(), Some(1045 | 3159))
+}
+
+/// True when other certificates than those we have read might have helped.
+pub(crate) fn is_about_certificates(error: &Error) -> bool {
+    matches!(error, Error::Tls(_)) || matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData)
 }
 
 /// Servers choose the text of their errors: keep it to one line of sensible length.
@@ -159,15 +156,15 @@ mod tests {
 
     #[test]
     fn io_errors_mean_what_the_stage_says() {
-        let refused = || sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionRefused));
+        let refused = || Error::Io(io::Error::from(io::ErrorKind::ConnectionRefused));
         assert_eq!(classify(&refused(), Stage::Connect).kind, FailureKind::Refused);
-        let reset = || sqlx::Error::Io(io::Error::from(io::ErrorKind::ConnectionReset));
+        let reset = || Error::Io(io::Error::from(io::ErrorKind::ConnectionReset));
         assert_eq!(classify(&reset(), Stage::Read).kind, FailureKind::Broken);
     }
 
     #[test]
     fn our_own_lack_of_descriptors_is_not_the_servers_failure() {
-        let out_of_files = sqlx::Error::Io(io::Error::from_raw_os_error(24));
+        let out_of_files = Error::Io(io::Error::from_raw_os_error(24));
         assert_eq!(classify(&out_of_files, Stage::Connect).kind, FailureKind::Local);
         assert_eq!(lack_of_means(&io::Error::from_raw_os_error(111)), None);
     }

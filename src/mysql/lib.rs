@@ -1,7 +1,8 @@
 //! The managed servers: how we reach them, what we ask them, and what their answers mean.
 //!
 //! What this is: the only crate that writes SQL for a managed server. [`Prober`] reads one server and returns an
-//! [`domain::instance::Observation`]; [`connect`] opens connections; [`resolve`] asks the name service. What it
+//! [`domain::instance::Observation`]; [`connect`] opens connections of our own making ([`wire`]); [`resolve`] asks the
+//! name service. What it
 //! deliberately is not: it decides nothing (that is `domain`) and remembers nothing that matters (that is `store`).
 //!
 //! Invariants: every await on a socket has a deadline; a probe never fails, it observes a failure; nothing a server
@@ -27,7 +28,9 @@ mod semi_sync;
 pub mod settings;
 mod slot;
 mod variables;
+pub mod wire;
 
+pub use connect::Connector;
 pub use filter::{FilterError, KeyFilters, UserFilters};
 pub use probe::{ProbeStats, Prober};
 pub use settings::{

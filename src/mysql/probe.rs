@@ -19,12 +19,11 @@ use std::time::{Duration, Instant};
 
 use domain::instance::{Answer, DbMicros, FailureKind, InstanceKey, Observation, ProbeFailure};
 use futures::FutureExt;
-use sqlx::mysql::{MySqlConnection, MySqlRow};
 use tokio::time::timeout;
 
 use crate::assemble;
 use crate::batch::{self, Answers, Ask};
-use crate::connect::{self, Greeting};
+use crate::connect::{self, Connector, Greeting};
 use crate::dialect;
 use crate::failure::{self, Stage, failure};
 use crate::learn::{self, Learned};
@@ -33,6 +32,7 @@ use crate::semi_sync;
 use crate::settings::{ConnectSettings, ProbeSettings};
 use crate::slot::{Slot, Slots, Warm};
 use crate::variables::Live;
+use crate::wire::{Connection, Error, Row};
 
 /// After this long without use a warm connection is not trusted: a firewall may have forgotten it, and then it would
 /// swallow our question and make the server look dead.
@@ -55,6 +55,7 @@ pub struct Prober {
 #[derive(Debug)]
 struct Versioned {
     settings: ProbeSettings,
+    connector: Arc<Connector>,
     version: u64,
     /// The version that last changed how we connect.
     connect_version: u64,
@@ -92,7 +93,8 @@ impl std::fmt::Debug for Prober {
 impl Prober {
     /// A prober with no connections yet.
     pub fn new(settings: ProbeSettings, clock: Clock) -> Self {
-        let settings = RwLock::new(Arc::new(Versioned { settings, version: 0, connect_version: 0 }));
+        let connector = Arc::new(Connector::new(settings.connect.clone()));
+        let settings = RwLock::new(Arc::new(Versioned { settings, connector, version: 0, connect_version: 0 }));
         Self { settings, clock, slots: Slots::default(), counters: Counters::default() }
     }
 
@@ -120,8 +122,12 @@ impl Prober {
         let mut current = self.settings.write().unwrap_or_else(PoisonError::into_inner);
         let version = current.version + 1;
         let is_same_way = current.settings.connect == settings.connect;
-        let connect_version = if is_same_way { current.connect_version } else { version };
-        *current = Arc::new(Versioned { settings, version, connect_version });
+        let (connector, connect_version) = if is_same_way {
+            (Arc::clone(&current.connector), current.connect_version)
+        } else {
+            (Arc::new(Connector::new(settings.connect.clone())), version)
+        };
+        *current = Arc::new(Versioned { settings, connector, version, connect_version });
     }
 
     /// Forgets a server and closes its connection.
@@ -154,7 +160,8 @@ impl Prober {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The driver reads what the other side sends without checking each length: what is not MySQL may make it panic.
+    /// Whatever one server sends, the others of its shard must get their answers: a panic (there is none we know of) is
+    /// this server's failure.
     async fn ask_in_time(
         &self,
         current: &Versioned,
@@ -165,7 +172,7 @@ impl Prober {
         let asking = AssertUnwindSafe(self.ask(current, key, slot)).catch_unwind();
         match timeout(limit, asking).await {
             Ok(Ok(answer)) => answer,
-            Ok(Err(_)) => Err(failure(FailureKind::Protocol, format!("{key} sent what the driver cannot read"))),
+            Ok(Err(_)) => Err(failure(FailureKind::Protocol, format!("{key} sent what we cannot read"))),
             Err(_) => Err(failure::timed_out(Stage::Read, limit)),
         }
     }
@@ -206,14 +213,14 @@ impl Prober {
     async fn open(&self, current: &Versioned, key: &InstanceKey, slot: &mut Slot) -> Result<Warm, ProbeFailure> {
         let settings = &current.settings.connect;
         let knows_tls = slot.demands_tls_until.is_some_and(|until| Instant::now() < until);
-        match connect::open(settings, key, knows_tls).await {
-            Ok(opened) => {
+        match current.connector.open(key, knows_tls).await {
+            Ok(connection) => {
                 self.counters.connections_opened.fetch_add(1, Ordering::Relaxed);
                 slot.is_silent = false;
-                if opened.tls && !knows_tls {
+                if connection.is_encrypted() && !knows_tls {
                     slot.demands_tls_until = Some(Instant::now() + settings.tls.remember);
                 }
-                Ok(self.slots.admit(opened.connection, current.version))
+                Ok(self.slots.admit(connection, current.version))
             }
             Err(failure) => Err(recognise(key, slot, failure).await),
         }
@@ -232,8 +239,10 @@ impl Prober {
         let answer = talk.read(&mut slot.learned, is_new).await;
         let Talk { round_trips, is_broken, .. } = talk;
         self.counters.round_trips.fetch_add(round_trips, Ordering::Relaxed);
+        let is_broken = is_broken || warm.connection.is_broken();
         let is_usable = match &answer {
-            Ok(_) => !is_broken,
+            _ if is_broken => false,
+            Ok(_) => true,
             Err(failure) => matches!(failure.kind, FailureKind::Statement | FailureKind::UnsupportedVersion),
         };
         if is_usable {
@@ -279,7 +288,7 @@ async fn recognise(key: &InstanceKey, slot: &mut Slot, cause: ProbeFailure) -> P
 struct Talk<'a> {
     current: &'a Versioned,
     key: &'a InstanceKey,
-    connection: &'a mut MySqlConnection,
+    connection: &'a mut Connection,
     round_trips: u64,
     is_broken: bool,
 }
@@ -354,20 +363,18 @@ impl Talk<'_> {
     async fn refuse_maxscale(&mut self) -> Result<(), ProbeFailure> {
         let limit = self.current.settings.connect.read_timeout;
         self.round_trips += 1;
-        let mut sets = Vec::new();
-        let asked = timeout(limit, batch::receive(self.connection, dialect::MAXSCALE_CHECK, &mut sets)).await;
-        match asked {
-            Ok(Ok(())) if sets.iter().any(|rows| !rows.is_empty()) => {
+        match timeout(limit, self.connection.query(dialect::MAXSCALE_CHECK)).await {
+            Ok(Ok(results)) if results.iter().any(|result| !result.rows.is_empty()) => {
                 Err(failure(FailureKind::UnsupportedVersion, "this is MaxScale: binlog servers are not supported yet"))
             }
-            Ok(Err(error)) if !matches!(error, sqlx::Error::Database(_)) => Err(failure::classify(&error, Stage::Read)),
+            Ok(Err(error)) if !matches!(error, Error::Server(_)) => Err(failure::classify(&error, Stage::Read)),
             Ok(_) => Ok(()),
             Err(_) => Err(failure::timed_out(Stage::Read, limit)),
         }
     }
 }
 
-fn live<'r>(learned: &Learned, answers: &'r Answers) -> Result<Live<'r, MySqlRow>, ProbeFailure> {
+fn live<'r>(learned: &Learned, answers: &'r Answers) -> Result<Live<'r, Row>, ProbeFailure> {
     let row = answers.first(Ask::Live).ok_or_else(|| failure(FailureKind::Protocol, "no row of variables"))?;
     Ok(Live::new(learned.variables.live, row))
 }

@@ -14,11 +14,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::instance::InstanceKey;
-use sqlx::Connection as _;
-use sqlx::mysql::MySqlConnection;
 use tokio::time::timeout;
 
 use crate::learn::Learned;
+use crate::wire::Connection;
 
 /// How long a farewell may take: it is a courtesy.
 const FAREWELL: Duration = Duration::from_millis(100);
@@ -48,7 +47,7 @@ pub(crate) struct Slot {
 /// An open connection; counted until dropped.
 #[derive(Debug)]
 pub(crate) struct Warm {
-    pub(crate) connection: MySqlConnection,
+    pub(crate) connection: Connection,
     /// Which version of the settings it was opened under.
     pub(crate) settings_version: u64,
     pub(crate) used_at: Instant,
@@ -85,7 +84,7 @@ impl Slots {
     }
 
     /// Counts a new connection in.
-    pub(crate) fn admit(&self, connection: MySqlConnection, settings_version: u64) -> Warm {
+    pub(crate) fn admit(&self, connection: Connection, settings_version: u64) -> Warm {
         self.open.fetch_add(1, Ordering::Relaxed);
         Warm { connection, settings_version, used_at: Instant::now(), _counted: Counted(Arc::clone(&self.open)) }
     }
@@ -114,9 +113,8 @@ impl Slots {
 }
 
 impl Warm {
-    /// Until the next probe: gives back what a large answer made the buffers grow by.
+    /// Until the next probe.
     pub(crate) fn rest(&mut self) {
-        self.connection.shrink_buffers();
         self.used_at = Instant::now();
     }
 
