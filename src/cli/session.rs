@@ -187,25 +187,12 @@ impl<'a> Session<'a> {
 
 fn backend_options(settings: &Settings, connections: u32) -> BackendOptions {
     let backend = &settings.backend;
-    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
-    // A certificate is sent only to a server whose own is verified.
-    let (cert_file, key_file) = if backend.ssl_skip_verify {
-        (None, None)
-    } else {
-        (file(&backend.ssl_cert_file), file(&backend.ssl_private_key_file))
-    };
-    let mode = match (backend.use_mutual_tls, backend.ssl_skip_verify) {
-        (false, _) => TlsMode::Preferred,
-        (true, true) => TlsMode::Required,
-        (true, false) if backend.ssl_ca_file.is_empty() => TlsMode::VerifyIdentity,
-        (true, false) => TlsMode::VerifyCa,
-    };
     BackendOptions {
         addresses: backend.addresses(),
         user: backend.user.clone(),
         password: backend.password.expose().to_owned(),
         database: backend.database.clone(),
-        tls: BackendTls { mode, ca_file: file(&backend.ssl_ca_file), cert_file, key_file },
+        tls: backend_tls(backend),
         max_connections: connections,
         connect_timeout: Duration::from_secs(backend.connect_timeout_seconds.max(1)),
         read_timeout: Duration::from_secs(backend.read_timeout_seconds.max(1)),
@@ -215,7 +202,46 @@ fn backend_options(settings: &Settings, connections: u32) -> BackendOptions {
     }
 }
 
+/// Without `MySQLOrchestratorUseMutualTLS` TLS is used where the server offers it, and nothing is promised: no file of the
+/// settings is read. With it, the server must prove who it is unless that is waived, and only then learns who we are.
+fn backend_tls(backend: &config::Backend) -> BackendTls {
+    let file = |path: &str| (!path.is_empty()).then(|| PathBuf::from(path));
+    match (backend.use_mutual_tls, backend.ssl_skip_verify) {
+        (false, _) => BackendTls { mode: TlsMode::Preferred, ..BackendTls::default() },
+        (true, true) => BackendTls { mode: TlsMode::Required, ..BackendTls::default() },
+        (true, false) => BackendTls {
+            mode: TlsMode::Verified,
+            ca_file: file(&backend.ssl_ca_file),
+            cert_file: file(&backend.ssl_cert_file),
+            key_file: file(&backend.ssl_private_key_file),
+        },
+    }
+}
+
 /// Settings that a running process shares and reloads.
 pub(crate) fn shared(settings: &Arc<Settings>) -> SharedSettings {
     SharedSettings::new(Settings::clone(settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_used_only_where_the_backend_proves_who_it_is() {
+        let files = r#""MySQLOrchestratorSSLCAFile": "/ca", "MySQLOrchestratorSSLCertFile": "/cert",
+                       "MySQLOrchestratorSSLPrivateKeyFile": "/key""#;
+        let tls = |more: &str| {
+            let settings = Settings::from_json(&format!("{{ {files} {more} }}")).expect("settings").settings;
+            let tls = backend_options(&settings, 1).tls;
+            let shown = |file: Option<PathBuf>| file.map(|path| path.display().to_string()).unwrap_or_default();
+            (tls.mode, [shown(tls.ca_file), shown(tls.cert_file), shown(tls.key_file)].join(" "))
+        };
+        let mutual = r#", "MySQLOrchestratorUseMutualTLS": true"#;
+        let skip = r#", "MySQLOrchestratorSSLSkipVerify": true"#;
+        assert_eq!(tls(""), (TlsMode::Preferred, "  ".to_owned()));
+        assert_eq!(tls(skip), (TlsMode::Preferred, "  ".to_owned()));
+        assert_eq!(tls(mutual), (TlsMode::Verified, "/ca /cert /key".to_owned()));
+        assert_eq!(tls(&format!("{mutual}{skip}")), (TlsMode::Required, "  ".to_owned()));
+    }
 }

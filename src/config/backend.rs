@@ -34,15 +34,16 @@ section! {
         "Drop a connection whose server turns out to be read-only, so that the next attempt goes elsewhere.";
     max_allowed_packet: i64 = -1 => "MySQLOrchestratorMaxAllowedPacket", Unused("the driver adapts to the server's packet size"), Restart,
         "Largest packet sent to the backend.";
-    use_mutual_tls: bool = false => "MySQLOrchestratorUseMutualTLS", Effective, Restart, "Use TLS to the backend.";
+    use_mutual_tls: bool = false => "MySQLOrchestratorUseMutualTLS", Effective, Restart,
+        "Demand TLS of the backend, and verify its certificate: signed by `MySQLOrchestratorSSLCAFile` or an authority of the system, and made out for the host as written in `MySQLOrchestratorHost`. Without it TLS is used where the backend offers it, whoever answers.";
     ssl_skip_verify: bool = false => "MySQLOrchestratorSSLSkipVerify", Effective, Restart,
-        "Do not verify the backend's certificate; the client certificate is then not sent.";
+        "With `MySQLOrchestratorUseMutualTLS`: do not verify the backend's certificate; the client certificate is then not sent.";
     ssl_private_key_file: String = String::new() => "MySQLOrchestratorSSLPrivateKeyFile", Effective, Restart,
-        "Client key for the backend (PEM).";
+        "Client key for the backend (PEM), not encrypted.";
     ssl_cert_file: String = String::new() => "MySQLOrchestratorSSLCertFile", Effective, Restart,
-        "Client certificate for the backend (PEM).";
+        "Client certificate for the backend (PEM); sent with `MySQLOrchestratorUseMutualTLS` when the backend's is verified.";
     ssl_ca_file: String = String::new() => "MySQLOrchestratorSSLCAFile", Effective, Restart,
-        "Certificate authority of the backend (PEM).";
+        "Certificate authority of the backend (PEM), trusted besides those of the system; used with `MySQLOrchestratorUseMutualTLS`.";
     connect_timeout_seconds: u64 = 2 => "MySQLConnectTimeoutSeconds", Effective, Restart,
         "Connect timeout of the backend, and of connections to managed servers other than probes.";
     connection_lifetime_seconds: u64 = 0 => "MySQLConnectionLifetimeSeconds", Effective, Restart,

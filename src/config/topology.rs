@@ -22,7 +22,7 @@ section! {
     ssl_cert_file: String = String::new() => "MySQLTopologySSLCertFile", Effective, Restart,
         "Client certificate (PEM); sent with `MySQLTopologyUseMutualTLS` when certificates are verified.";
     ssl_ca_file: String = String::new() => "MySQLTopologySSLCAFile", Effective, Restart,
-        "Certificate authority of the managed servers (PEM).";
+        "Certificate authority of the managed servers (PEM), trusted besides those of the system.";
     max_allowed_packet: i64 = -1 => "MySQLTopologyMaxAllowedPacket", Unused("the driver adapts to the server's packet size"), Restart,
         "Largest packet sent to managed servers.";
     discovery_read_timeout_seconds: u64 = 10 => "MySQLDiscoveryReadTimeoutSeconds", Superseded("ProbeReadTimeoutMilliseconds"), Live,

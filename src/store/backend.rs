@@ -45,10 +45,9 @@ pub enum TlsMode {
     Preferred,
     /// TLS, whoever answers.
     Required,
-    /// TLS, and the certificate must be signed by the authority.
-    VerifyCa,
-    /// The same, and it must name the host.
-    VerifyIdentity,
+    /// TLS, and the certificate must be signed by the authority of the settings or one of the system, and name the host.
+    /// There is no mode that ignores the name only: the driver has one, and it refuses another name all the same.
+    Verified,
 }
 
 /// TLS towards the backend; files are PEM.
@@ -292,8 +291,7 @@ impl BackendOptions {
             TlsMode::Off => MySqlSslMode::Disabled,
             TlsMode::Preferred => MySqlSslMode::Preferred,
             TlsMode::Required => MySqlSslMode::Required,
-            TlsMode::VerifyCa => MySqlSslMode::VerifyCa,
-            TlsMode::VerifyIdentity => MySqlSslMode::VerifyIdentity,
+            TlsMode::Verified => MySqlSslMode::VerifyIdentity,
         };
         let mut options = queue::connect_options(MySqlConnectOptions::new())
             .host(host)
@@ -358,6 +356,10 @@ impl BackendOptions {
             Ok(conn) => return Ok(conn),
             Err(cause) => cause,
         };
+        if let Some(reason) = tls_failure(&cause) {
+            let (host, port) = &self.addresses[address];
+            return Err(Error::Tls { address: format!("{host}:{port}"), reason });
+        }
         let missing = matches!(number(&cause), Some(ER_BAD_DB | ER_DBACCESS_DENIED));
         if !missing || self.database.is_empty() {
             return Err(Error::classify(DOING, cause));
@@ -396,6 +398,38 @@ impl BackendOptions {
             });
         }
         Ok(())
+    }
+}
+
+/// What an operator should look at. The words are rustls's: without a match the message is merely less helpful.
+const TLS_HINTS: &[(&str, &str)] = &[
+    (
+        "UnknownIssuer",
+        "the certificate is signed neither by MySQLOrchestratorSSLCAFile nor by an authority of the system",
+    ),
+    (
+        "not valid for",
+        "the certificate must have the host as a subject alternative name, which those that MySQL makes for itself \
+         have not; or set MySQLOrchestratorSSLSkipVerify",
+    ),
+    ("received fatal alert", "the server does not accept our certificate or our version of TLS"),
+];
+
+/// Why there is no TLS with a server; `None` when something else is the matter.
+fn tls_failure(error: &sqlx::Error) -> Option<String> {
+    match error {
+        sqlx::Error::Tls(cause) => Some(cause.to_string()),
+        sqlx::Error::Configuration(cause) => Some(format!("a certificate or key of the settings is unusable: {cause}")),
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::NotFound && error.raw_os_error().is_some() => {
+            Some(format!("a certificate or key of the settings cannot be read: {error}"))
+        }
+        // rustls reports what it does not accept as invalid data.
+        sqlx::Error::Io(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+            let text = error.to_string();
+            let hint = TLS_HINTS.iter().find(|(word, _)| text.contains(word));
+            Some(hint.map_or_else(|| text.clone(), |(_, hint)| format!("{text} ({hint})")))
+        }
+        _ => None,
     }
 }
 

@@ -28,6 +28,9 @@ pub enum Error {
         #[source]
         cause: sqlx::Error,
     },
+    /// One side does not accept the other's certificate, or a file cannot be used: correct the certificates or the settings.
+    #[error("cannot use TLS with the backend database at {address}: {reason}")]
+    Tls { address: String, reason: String },
     /// The schema is missing, damaged or of another release: see the text for the remedy.
     #[error("{0}")]
     Schema(String),

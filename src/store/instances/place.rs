@@ -81,7 +81,7 @@ pub async fn mark_attempted(conn: &mut MySqlConnection, ids: &[u64]) -> Result<u
     Ok(done.rows_affected())
 }
 
-/// Tells readers of [`crate::instances::delta`] to read this instance again: something said about it changed.
+/// Tells readers of [`crate::instances::look`] to read this instance again: something said about it changed.
 pub async fn touch(conn: &mut MySqlConnection, key: &InstanceKey) -> Result<(), Error> {
     sqlx::query("UPDATE instance SET changed_at = NOW(6) WHERE hostname = ? AND port = ?")
         .bind(&key.hostname)

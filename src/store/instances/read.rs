@@ -3,7 +3,7 @@
 use domain::instance::{DbMicros, Instance, InstanceKey};
 use futures::TryStreamExt;
 use sqlx::mysql::{MySqlPool, MySqlRow};
-use sqlx::{MySql, MySqlExecutor, QueryBuilder};
+use sqlx::{MySql, MySqlExecutor, QueryBuilder, Row};
 
 use super::row::{self, SELECT};
 use crate::Error;
@@ -21,7 +21,7 @@ pub struct Snapshot {
     pub instances: Vec<Instance>,
 }
 
-/// Times of the last checks of one instance: what [`delta`] does not tell.
+/// Times of the last checks of one instance: what [`look`] does not tell.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CheckTimes {
     pub id: u64,
@@ -107,15 +107,43 @@ pub async fn search_candidates(db: impl MySqlExecutor<'_>, text: &str) -> Result
     collect(db, query).await
 }
 
-/// Instances whose row changed after `since`, with the time it did. Commits become visible in another order than their
-/// `changed_at`: go back a few seconds behind the newest change seen.
-pub async fn delta(db: impl MySqlExecutor<'_>, since: DbMicros) -> Result<Vec<(Instance, DbMicros)>, Error> {
-    let mut query = QueryBuilder::<MySql>::new(SELECT);
-    query.push("WHERE i.changed_at > ").push_bind(stamp(since)).push(" ORDER BY i.changed_at, i.id");
-    collect_dated(db, query).await
+/// What there is to do for one who keeps a copy of all instances, in one statement.
+#[derive(Debug, Clone)]
+pub struct Look {
+    /// Time of this look.
+    pub now: DbMicros,
+    pub upkeep: queue::Upkeep,
+    /// Ids and versions of the rows that changed after the time given, read from an index alone.
+    pub changed: Vec<(u64, DbMicros)>,
 }
 
-/// Every row's id and version: to find what a reader of [`delta`] missed, and what was deleted.
+/// Looks for changed rows, and at the queue on the way. Commits become visible in another order than their
+/// `changed_at`: go back a few seconds behind the last look.
+pub async fn look(db: impl MySqlExecutor<'_>, since: DbMicros) -> Result<Look, Error> {
+    const DOING: &str = "look for changed instances";
+    // The casts give both halves the same types: MariaDB makes decimals and texts of anything else.
+    let statement = format!(
+        "SELECT CAST(NULL AS UNSIGNED) AS id, CAST(NOW(6) AS DATETIME(6)) AS at, {} \
+         UNION ALL \
+         SELECT id, changed_at, 0, 0, NULL FROM instance FORCE INDEX (instance_changed) WHERE changed_at > ?",
+        queue::UPKEEP_COLUMNS
+    );
+    let mut rows = sqlx::query(&statement).bind(stamp(since)).fetch(db);
+    let mut look = Look { now: 0, upkeep: queue::Upkeep::default(), changed: Vec::new() };
+    while let Some(row) = rows.try_next().await.map_err(Error::doing(DOING))? {
+        let at = micros(&row, "at").map_err(Error::doing(DOING))?;
+        match row.try_get_unchecked::<Option<u64>, _>("id").map_err(Error::doing(DOING))? {
+            Some(id) => look.changed.push((id, at)),
+            None => {
+                look.now = at;
+                look.upkeep = queue::Upkeep::read(&row).map_err(Error::doing(DOING))?;
+            }
+        }
+    }
+    Ok(look)
+}
+
+/// Every row's id and version: to find what a reader of [`look`] missed, and what was deleted.
 pub async fn index(db: impl MySqlExecutor<'_>) -> Result<Vec<(u64, DbMicros)>, Error> {
     const DOING: &str = "read the index of instances";
     let rows = sqlx::query("SELECT id, changed_at FROM instance ORDER BY id").fetch_all(db).await;

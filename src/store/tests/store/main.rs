@@ -8,6 +8,7 @@ mod leases;
 mod operator;
 mod record;
 mod schema;
+mod tls;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
