@@ -7,6 +7,7 @@
 //! | [`Topology::start`]`(flavor, text)`, `topology["name"]` | replicating servers, described by indented text ([`parse`]) |
 //! | [`Group`]`::start(size)` | MySQL servers in one replication group |
 //! | [`replicate`], [`replica_status`], [`wait_running`], [`catch_up`] | changing and watching replication by hand |
+//! | [`Writer`], [`missing_rows`], [`table_checksum`] | a steady write load with a ledger of acknowledged rows |
 //! | [`Proxy`] + [`Mode`] | a network that refuses, stalls, delays, or ends in the middle of an answer |
 //! | [`sandbox`]`::{up, status, down}` | a topology that outlives its process |
 //! | [`ROOT`], [`TOPOLOGY`], [`REPLICATION`], [`APPLICATION`] | the accounts every server has |
@@ -53,6 +54,7 @@ mod template;
 mod topology;
 mod watchdog;
 mod workspace;
+mod writer;
 
 pub use accounts::{APPLICATION, Account, REPLICATION, ROOT, TOPOLOGY};
 pub use backend::{Backend, Schema, backend};
@@ -64,3 +66,4 @@ pub use replication::{Link, ReplicaStatus, catch_up, replica_status, replicate, 
 pub use sandbox::{Sandbox, SandboxServer, SandboxServerStatus};
 pub use server::{HOST, Server};
 pub use topology::{Member, Topology, parse};
+pub use writer::{Writer, missing_rows, table_checksum};

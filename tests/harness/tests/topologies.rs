@@ -1,6 +1,8 @@
 //! Several servers: trees, co-primaries, semi-sync, delay.
 
-use harness::{APPLICATION, Flavor, Topology, catch_up, replica_status, wait_running};
+use harness::{
+    APPLICATION, Flavor, Topology, Writer, catch_up, missing_rows, replica_status, table_checksum, wait_running,
+};
 use std::time::Duration;
 
 const LIMIT: Duration = Duration::from_secs(30);
@@ -104,4 +106,26 @@ async fn an_application_cannot_write_to_a_replica() {
         let mut writer = topology["a"].connect(APPLICATION).await.unwrap();
         sqlx::raw_sql("CREATE TABLE app.t (id INT)").execute(&mut writer).await.unwrap();
     }
+}
+
+async fn check_writer(flavor: Flavor) {
+    let topology = Topology::start(flavor, "a\n  b").await.unwrap();
+    let writer = Writer::start(&topology["a"], 1, Duration::from_millis(1)).await.unwrap();
+    while writer.acknowledged().len() < 20 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let rows = writer.finish().await;
+    catch_up(&topology["b"], &topology["a"], LIMIT).await.unwrap();
+    assert_eq!(missing_rows(&topology["b"], &rows).await.unwrap(), Vec::<u64>::new());
+    assert_eq!(missing_rows(&topology["b"], &[rows[0], 1_000_000]).await.unwrap(), [1_000_000]);
+    let sum = table_checksum(&topology["a"]).await.unwrap();
+    assert_eq!(table_checksum(&topology["b"]).await.unwrap(), sum);
+    topology["b"].execute("UPDATE app.ledger SET payload = 'y' LIMIT 1").await.unwrap();
+    assert_ne!(table_checksum(&topology["b"]).await.unwrap(), sum);
+}
+
+#[tokio::test]
+async fn a_writer_knows_what_was_acknowledged() {
+    check_writer(Flavor::MySql).await;
+    check_writer(Flavor::MariaDb).await;
 }
