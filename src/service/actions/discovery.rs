@@ -11,6 +11,10 @@ use super::{Error, Record, Scope, instances};
 
 /// How long a person waits for a discovery: longer than the job itself may take.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Tries, and longest random pause per try already made, when others submit the same at the same moment: as in
+/// [`queue::submit`], which cannot be used because the record belongs into the transaction.
+const TRIES: u64 = 50;
+const PAUSE_MS: u64 = 2;
 
 /// What a discovery found.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +72,24 @@ async fn submit_to(
     }
     // An equal job that waits already may come from a server, not from a person: lift the ban here, too.
     store::instances::remember(&scope.pool, key).await?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match try_submit(scope, key, &job).await {
+            Err(error) if error.is_conflict() && tries < TRIES => {
+                tracing::debug!(instance.key = %key, tries, "submitting a discovery met a conflict, trying again");
+                let pause = rand::rng().random_range(0..=PAUSE_MS * tries);
+                tokio::time::sleep(Duration::from_millis(pause)).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+/// One try, in a transaction of its own; an error rolls it back.
+async fn try_submit(scope: &Scope, key: &InstanceKey, job: &NewJob) -> Result<Enqueued, Error> {
     let mut tx = scope.begin().await?;
-    let enqueued = queue::enqueue(&mut tx, &[job]).await?;
+    let enqueued = queue::enqueue(&mut tx, std::slice::from_ref(job)).await?;
     let enqueued = enqueued.first().copied().ok_or_else(|| Error::NotPossible("no job was enqueued".to_owned()))?;
     if enqueued.is_new() {
         let message = format!("job {}", enqueued.id());

@@ -68,7 +68,16 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn unreachable(cause: sqlx::Error) -> Self {
-        Self::Unavailable { text: "the backend database is not available".to_owned(), cause: Box::new(cause) }
+        let text = "the backend database is not available".to_owned();
+        let cause = store::Error::Unavailable { doing: "reach the backend", cause };
+        Self::Unavailable { text, cause: Box::new(cause) }
+    }
+
+    /// A deadlock or lock wait: the transaction is gone and may be tried again at once.
+    pub(crate) fn is_conflict(&self) -> bool {
+        let Self::Unavailable { cause, .. } = self else { return false };
+        cause.downcast_ref::<store::Error>().is_some_and(store::Error::is_conflict)
+            || cause.downcast_ref::<queue::Error>().is_some_and(queue::Error::is_conflict)
     }
 
     pub(crate) fn invalid(cause: impl std::fmt::Display) -> Self {
@@ -94,6 +103,7 @@ impl From<store::Error> for Error {
             }
             store::Error::UnsupportedVersion { .. }
             | store::Error::Denied { .. }
+            | store::Error::Tls { .. }
             | store::Error::Schema(_)
             | store::Error::Unexpected { .. } => Self::Backend { text, cause: Box::new(error) },
         }
