@@ -52,7 +52,7 @@ async fn all(session: &Session<'_>) -> anyhow::Result<Answer> {
             vec![
                 format!("{}{}", one.name, if is_doubled(node, &found) { " (name used twice)" } else { "" }),
                 format!("{}{}", one.role, if leads(node) { " (leader)" } else { "" }),
-                if one.datacenters.is_empty() { "-".to_owned() } else { one.datacenters.join(",") },
+                datacenters(&one.role, &one.datacenters),
                 one.version.clone(),
                 one.pid.to_string(),
                 one.address.clone(),
@@ -90,6 +90,15 @@ async fn all(session: &Session<'_>) -> anyhow::Result<Answer> {
         })
         .collect();
     Ok(Answer { text: columns(&head, &rows), json })
+}
+
+/// Whose lanes a process serves. None named means all of them; a service without a worker serves none.
+fn datacenters(role: &str, named: &[String]) -> String {
+    match (role.contains("worker"), named.is_empty()) {
+        (false, _) => "-".to_owned(),
+        (true, true) => "(all)".to_owned(),
+        (true, false) => named.join(","),
+    }
 }
 
 /// Two live processes with one name: harmless to the fleet, confusing to people.

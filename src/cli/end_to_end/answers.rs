@@ -223,19 +223,21 @@ async fn a_token_is_sixty_four_hex_digits() {
 async fn nodes_show_role_load_and_leader() {
     let site = Site::seeded(Flavor::MySql).await;
     let (ours, theirs) = ("a".repeat(64), "b".repeat(64));
-    for (token, name) in [(&ours, "svc1"), (&theirs, "svc1")] {
+    let register = async |token: &str, name: &str, role: &str, datacenters: &[&str]| {
         let node = store::nodes::Registration {
-            token: token.clone(),
+            token: token.to_owned(),
             name: name.to_owned(),
-            role: "service+worker".to_owned(),
-            datacenters: vec!["dc1".to_owned()],
+            role: role.to_owned(),
+            datacenters: datacenters.iter().map(|name| (*name).to_owned()).collect(),
             version: "0.1.0".to_owned(),
             address: "svc1:3000".to_owned(),
             pid: 7,
             load: r#"{"memory_bytes": 50000000, "cpu_seconds": 1.5}"#.to_owned(),
         };
         store::nodes::heartbeat(&site.pool, &node).await.expect("registered");
-    }
+    };
+    register(&ours, "svc1", "service+worker", &["dc1"]).await;
+    register(&theirs, "svc1", "service+worker", &["dc1"]).await;
     let text = site.ok("nodes").await;
     assert_eq!(text.lines().count(), 3, "{text}");
     assert_eq!(text.matches("(name used twice)").count(), 2, "{text}");
@@ -243,6 +245,19 @@ async fn nodes_show_role_load_and_leader() {
     assert_eq!(site.ok("active-nodes").await, format!("svc1:{ours}\nsvc1:{theirs}\n"));
     let nodes: serde_json::Value = serde_json::from_str(&site.ok("nodes --json").await).expect("JSON");
     assert_eq!((&nodes[0]["is_leader"], &nodes[0]["load"]["cpu_seconds"]), (&false.into(), &1.5.into()));
+
+    // Without a datacenter a worker serves all of them, and a service without a worker none.
+    register(&"c".repeat(64), "all1", "worker", &[]).await;
+    register(&"d".repeat(64), "svc2", "service", &[]).await;
+    let text = site.ok("nodes").await;
+    let column = |name: &str| {
+        let line = text.lines().find(|line| line.starts_with(name)).expect(name);
+        line.split_whitespace().nth(2).expect("a third column").to_owned()
+    };
+    assert_eq!((column("all1").as_str(), column("svc2").as_str()), ("(all)", "-"), "{text}");
+    let nodes: serde_json::Value = serde_json::from_str(&site.ok("nodes --json").await).expect("JSON");
+    let all1 = nodes.as_array().expect("a list").iter().find(|node| node["name"] == "all1").expect("all1");
+    assert_eq!(all1["datacenters"], serde_json::json!([]), "{all1}");
 }
 
 #[tokio::test]
