@@ -10,6 +10,8 @@ section! {
         "TCP address to listen on, `host:port`; without a host: all addresses.";
     listen_socket: String = String::new() => "ListenSocket", Effective, Restart,
         "Path of a unix socket to listen on instead of TCP; TLS is not used there.";
+    http_max_connections: u64 = 1024 => "HTTPMaxConnections" (New), Effective, Restart,
+        "Most client connections that are served at once, and most requests under way. Those beyond get the answer 503, but for `/health/...` and `StatusEndpoint`. Less where the limit on open files is low.";
     http_advertise: String = String::new() => "HTTPAdvertise", Unsupported("nodes share the backend and do not call each other; a follower answers by itself"), Restart,
         "`scheme://host:port` under which other raft nodes reach this one; must be well formed.";
     url_prefix: String = String::new() => "URLPrefix", Effective, Restart,

@@ -15,6 +15,7 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("MySQLOrchestratorPort", 1, 65_535),
     ("DefaultInstancePort", 1, 65_535),
     ("MySQLOrchestratorMaxPoolConnections", 1, 10_000),
+    ("HTTPMaxConnections", 1, 100_000),
     ("MySQLOrchestratorReadTimeoutSeconds", 1, 3_600),
     ("MySQLConnectTimeoutSeconds", 1, 3_600),
     ("MySQLTopologyReadTimeoutSeconds", 1, 86_400),
@@ -104,6 +105,19 @@ pub(crate) fn doubts(settings: &Settings) -> Vec<Warning> {
     }
     if settings.topology.use_mutual_tls && settings.topology.ssl_skip_verify {
         doubt("MySQLTopologySSLSkipVerify", "also keeps the client certificate from being sent");
+    }
+    let backend = &settings.backend;
+    if backend.use_mutual_tls && backend.ssl_skip_verify && !backend.ssl_cert_file.is_empty() {
+        doubt("MySQLOrchestratorSSLSkipVerify", "also keeps the client certificate from being sent");
+    }
+    if !backend.use_mutual_tls {
+        let idle = [
+            ("MySQLOrchestratorSSLCAFile", &backend.ssl_ca_file),
+            ("MySQLOrchestratorSSLCertFile", &backend.ssl_cert_file),
+        ];
+        for (key, _) in idle.into_iter().filter(|(_, file)| !file.is_empty()) {
+            doubt(key, "has no effect without MySQLOrchestratorUseMutualTLS: TLS is used if offered, and not verified");
+        }
     }
     doubts
 }

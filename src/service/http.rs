@@ -2,20 +2,21 @@
 //! and the first page.
 //!
 //! ```text
-//! listener ─ panics ─ gzip ─ headers ─ client certificate ─ authentication ─ origin ─┬─ /api/v2/...   v2/
-//! (listen, tls)               (guard)  (certificate)        (auth)          (origin) ├─ /api/...      legacy/
-//!                                                                                    └─ /, /health, /metrics
+//! listener ─ places ─ panics ─ room, time ─ gzip ─ headers ─ client certificate ─ authentication ─ origin ─┬─ /api/v2/...   v2/
+//! (listen,  (connections)     (guard)               (guard)  (certificate)        (auth)          (origin) ├─ /api/...      legacy/
+//!  tls)                                                                                                    └─ /, /health, /metrics
 //! ```
 //! A handler extracts, makes one call of [`crate::actions`] and shows the answer. Routes of the compatibility API are
 //! rows of tables, because its matching rules (the first registered pattern wins, on the decoded path) are its own.
 //!
-//! Invariants: whatever changes something passes the write check, the origin check, and is not done by HEAD; nothing
+//! Invariants: a request that was begun is done to its end, whatever its client does; whatever changes something passes the write check, the origin check, and is not done by HEAD; nothing
 //! that people or servers wrote becomes markup.
 //!
 //! To add a resource: a file in `v2/` with a function per method, and a line in `v2::router`.
 
 mod auth;
 mod certificate;
+mod connections;
 mod groups;
 mod guard;
 mod health;
@@ -41,6 +42,8 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio_util::sync::CancellationToken;
 use tower_http::compression::CompressionLayer;
 
+use connections::Places;
+use guard::UnderWay;
 pub use listen::Bound;
 pub use metrics::install as install_metrics;
 use site::Site;
@@ -49,6 +52,9 @@ use crate::Handles;
 
 /// Reads the configuration again: with a further file, if one is named.
 pub type Reload = Arc<dyn Fn(Option<String>) -> BoxFuture<'static, Result<(), String>> + Send + Sync>;
+
+/// Connections that are let in beyond the most at once, for a short answer.
+pub const SPARE_CONNECTIONS: usize = connections::SPARE;
 
 /// What the API needs besides [`Handles`].
 #[derive(Clone, Default)]
@@ -61,6 +67,8 @@ pub struct Options {
     pub backend_address: String,
     /// Configuration files in force, for people.
     pub config_files: Vec<String>,
+    /// Most clients at once, if the process can have fewer than `HTTPMaxConnections`.
+    pub max_connections: Option<usize>,
 }
 
 impl fmt::Debug for Options {
@@ -70,6 +78,7 @@ impl fmt::Debug for Options {
             .field("metrics", &self.metrics.is_some())
             .field("backend_address", &self.backend_address)
             .field("config_files", &self.config_files)
+            .field("max_connections", &self.max_connections)
             .finish()
     }
 }
@@ -123,11 +132,30 @@ pub async fn serve(
     options: Options,
     shutdown: CancellationToken,
 ) -> Result<(), Error> {
-    bound.serve(router(handles, options), shutdown).await
+    let limit = max_connections(&handles, &options);
+    let (under_way, places) = (UnderWay::new(limit), Places::new(limit));
+    let (too_late, _wait) = listen::too_late(&shutdown);
+    bound.serve(routes(handles, options, under_way.clone()), places, shutdown).await?;
+    // Those whose clients hung up have no connection any more that is waited for.
+    tokio::select! {
+        () = under_way.finish() => {}
+        () = too_late.cancelled() => tracing::warn!("requests were under way for too long and are given up"),
+    }
+    Ok(())
+}
+
+fn max_connections(handles: &Handles, options: &Options) -> usize {
+    let configured = usize::try_from(handles.config.get().settings.http.http_max_connections).unwrap_or(usize::MAX);
+    options.max_connections.map_or(configured, |possible| possible.min(configured))
 }
 
 /// All routes with everything around them.
 pub fn router(handles: Arc<Handles>, options: Options) -> Router {
+    let under_way = UnderWay::new(max_connections(&handles, &options));
+    routes(handles, options, under_way)
+}
+
+fn routes(handles: Arc<Handles>, options: Options, under_way: UnderWay) -> Router {
     let site = Arc::new(Site::new(handles, options));
     let prefix = site.prefix.clone();
     let pages = Router::new()
@@ -158,7 +186,8 @@ pub fn router(handles: Arc<Handles>, options: Options) -> Router {
         .layer(from_fn_with_state(Arc::clone(&site), certificate::check))
         .layer(CompressionLayer::new().gzip(true))
         .layer(from_fn(guard::headers))
-        .layer(from_fn(guard::limit_time))
+        .layer(from_fn_with_state((Arc::clone(&site), under_way), guard::finish))
         .layer(from_fn(guard::catch_panics))
+        .layer(from_fn_with_state(Arc::clone(&site), guard::admit))
         .with_state(site)
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use service::{Identity, http, leader};
 
+use super::limits::divide;
 use super::reload::record_shutdown;
 use super::worker::{add as add_worker, concurrency, datacenters};
 use super::{Parts, Signals, start};
@@ -36,14 +37,16 @@ pub(crate) async fn serve(base: &Base) -> anyhow::Result<Answer> {
             Ok(())
         });
     }
+    let shares = divide(started.descriptor_limit, settings.http.http_max_connections);
     if with_worker {
-        add_worker(&mut parts, &started, concurrency);
+        add_worker(&mut parts, &started, concurrency, shares.worker);
     }
     let (host, port) = started.backend.address();
     let options = http::Options {
         reload: Some(parts.reloader.for_the_api()),
         metrics: Some(metrics),
         backend_address: format!("{host}:{port}"),
+        max_connections: Some(shares.clients),
         config_files: base.loaded.files.iter().map(|file| file.display().to_string()).collect(),
     };
     let serve = http::serve(bound, Arc::clone(&started.handles), options, parts.stop.clone());

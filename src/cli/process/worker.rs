@@ -18,19 +18,16 @@ pub(crate) async fn worker(base: &Base) -> anyhow::Result<Answer> {
     let concurrency = concurrency(base)?;
     let Some(started) = start(base, identity, &signals).await? else { return Ok(Answer::nothing()) };
     let mut parts = Parts::new(base, &started, &mut signals)?;
-    add(&mut parts, &started, concurrency);
+    add(&mut parts, &started, concurrency, started.descriptor_limit);
     parts.run(&signals).await?;
     tracing::info!("stopped");
     Ok(Answer::nothing())
 }
 
-/// Adds a worker to a process.
-pub(super) fn add(parts: &mut Parts, started: &Started, concurrency: usize) {
-    let options = WorkerOptions {
-        datacenters: started.handles.identity.datacenters.clone(),
-        concurrency,
-        descriptor_limit: started.descriptor_limit,
-    };
+/// Adds a worker to a process, which may open so many files.
+pub(super) fn add(parts: &mut Parts, started: &Started, concurrency: usize, descriptor_limit: Option<u64>) {
+    let options =
+        WorkerOptions { datacenters: started.handles.identity.datacenters.clone(), concurrency, descriptor_limit };
     tracing::info!(
         node.name = started.handles.identity.name,
         datacenters = if options.datacenters.is_empty() { "all".to_owned() } else { options.datacenters.join(",") },

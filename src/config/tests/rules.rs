@@ -108,6 +108,7 @@ fn derived(#[case] text: &str, #[case] key: &str, #[case] expected: &str) {
 #[case(r#"{"FailureDetectionPeriodBlockMinutes": 99999999999}"#, "FailureDetectionPeriodBlockMinutes")]
 #[case(r#"{"DefaultInstancePort": 0}"#, "DefaultInstancePort")]
 #[case(r#"{"ListenAddress": "3000"}"#, "ListenAddress")]
+#[case(r#"{"HTTPMaxConnections": 0}"#, "HTTPMaxConnections")]
 #[case(r#"{"StatusEndpoint": "status"}"#, "StatusEndpoint")]
 #[case(r#"{"UseSSL": true, "SSLCertFile": "c"}"#, "SSLPrivateKeyFile")]
 #[case(r#"{"UseMutualTLS": true, "SSLCAFile": "c", "SSLValidOUs": ["x"]}"#, "UseMutualTLS")]
@@ -168,6 +169,13 @@ fn doubtful_values_are_warned_about() {
     let loaded = Settings::from_json(r#"{"HTTPAuthUser": "u"}"#).unwrap();
     assert_eq!(loaded.warnings.len(), 1);
     assert!(loaded.warnings[0].to_string().contains("everybody may do everything"));
+    let idle = Settings::from_json(r#"{"MySQLOrchestratorSSLCAFile": "ca"}"#).unwrap().warnings;
+    let text = idle[0].to_string();
+    assert!(idle.len() == 1 && text.contains("MySQLOrchestratorSSLCAFile") && text.contains("UseMutualTLS"), "{text}");
+    let waived = r#"{"MySQLOrchestratorUseMutualTLS": true, "MySQLOrchestratorSSLSkipVerify": true,
+                     "MySQLOrchestratorSSLCertFile": "c", "MySQLOrchestratorSSLPrivateKeyFile": "k"}"#;
+    let waived = Settings::from_json(waived).unwrap().warnings;
+    assert!(waived.len() == 1 && waived[0].to_string().contains("MySQLOrchestratorSSLSkipVerify"), "{waived:?}");
 }
 
 #[test]

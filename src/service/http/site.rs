@@ -66,6 +66,12 @@ impl Site {
         }
     }
 
+    /// Is this a question for the health of this process? Those are answered when nothing else is.
+    pub(super) fn is_health_check(&self, path: &str) -> bool {
+        let is_health = path.strip_prefix(self.prefix.as_str()).is_some_and(|path| path.starts_with("/health/"));
+        is_health || self.is_status_path(path)
+    }
+
     /// The scope of one request.
     pub(super) fn scope(&self, actor: &str) -> Scope {
         Scope::new(self.handles.pool.clone(), self.handles.config.get(), actor)

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use config::Settings;
@@ -17,7 +18,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 
-use crate::fleet::empty;
+use crate::fleet::{Fleet, empty, on_both};
 
 struct Running {
     bound: String,
@@ -33,7 +34,11 @@ impl Running {
 }
 
 async fn start(change: impl FnOnce(&mut Settings)) -> Running {
-    let fleet = empty(Flavor::MySql).await.with(|settings| {
+    start_on(&empty(Flavor::MySql).await, change)
+}
+
+fn start_on(fleet: &Fleet, change: impl FnOnce(&mut Settings)) -> Running {
+    let fleet = fleet.with(|settings| {
         "127.0.0.1:0".clone_into(&mut settings.http.listen_address);
         change(settings);
     });
@@ -69,6 +74,95 @@ async fn tcp_head_and_compression() {
     let (_, reply) = ask(connect().await, "GET /web/app.js HTTP/1.1\r\nAccept-Encoding: gzip\r\nX-Rest:").await;
     assert!(reply.to_lowercase().contains("content-encoding: gzip"), "{}", &reply[..reply.len().min(400)]);
     assert!(reply.to_lowercase().contains("vary: accept-encoding"));
+    running.end().await;
+}
+
+/// Waits for something that must come.
+async fn until(what: &str, condition: impl AsyncFn() -> bool) {
+    let end = Instant::now() + Duration::from_secs(20);
+    while !condition().await {
+        assert!(Instant::now() < end, "{what} did not come true");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_change_is_made_though_its_client_hangs_up() {
+    on_both(async |fleet| {
+        let running = start_on(&fleet, |_| {});
+        let pool = &fleet.handles.pool;
+        // Somebody else holds what the request needs: it waits in the middle.
+        let mut other = pool.begin().await.expect("transaction");
+        let mine = "INSERT INTO downtime (hostname, port, owner, reason, begins_at, ends_at) \
+                    VALUES ('db2', 3306, 'other', 'other', NOW(6), NOW(6))";
+        sqlx::query(mine).execute(&mut *other).await.expect("a row");
+        let mut client = TcpStream::connect(&running.bound).await.expect("connected");
+        let request = "GET /api/begin-downtime/db2/3306/ann/upgrade HTTP/1.1\r\nHost: orc\r\n\r\n";
+        client.write_all(request.as_bytes()).await.expect("sent");
+        let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
+                        WHERE db = DATABASE() AND info LIKE '%downtime%' AND info NOT LIKE '%processlist%'";
+        until("the request waits for the row", async || fleet.number(waiting).await > 0).await;
+        client.shutdown().await.expect("hung up");
+        let mut reply = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(20), client.read_to_end(&mut reply)).await;
+        assert!(end.is_ok() && reply.is_empty(), "the service saw that: {end:?} {reply:?}");
+        other.rollback().await.expect("released");
+        let made = "SELECT COUNT(*) FROM downtime WHERE hostname = 'db2' AND owner = 'ann'";
+        until("the change is made", async || fleet.number(made).await == 1).await;
+        let recorded = "SELECT COUNT(*) FROM audit WHERE audit_type = 'begin-downtime'";
+        assert_eq!(fleet.number(recorded).await, 1, "with its record");
+        running.end().await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_stopping_service_finishes_what_clients_did_not_wait_for() {
+    let fleet = empty(Flavor::MySql).await;
+    let running = start_on(&fleet, |_| {});
+    let mut other = fleet.handles.pool.begin().await.expect("transaction");
+    let mine = "INSERT INTO downtime (hostname, port, owner, reason, begins_at, ends_at) \
+                VALUES ('db2', 3306, 'other', 'other', NOW(6), NOW(6))";
+    sqlx::query(mine).execute(&mut *other).await.expect("a row");
+    let mut client = TcpStream::connect(&running.bound).await.expect("connected");
+    let request = "GET /api/begin-downtime/db2/3306/ann/upgrade HTTP/1.1\r\nHost: orc\r\n\r\n";
+    client.write_all(request.as_bytes()).await.expect("sent");
+    let waiting = "SELECT COUNT(*) FROM information_schema.processlist \
+                    WHERE db = DATABASE() AND info LIKE '%downtime%' AND info NOT LIKE '%processlist%'";
+    until("the request waits for the row", async || fleet.number(waiting).await > 0).await;
+    drop(client);
+    running.stop.cancel();
+    let pool = fleet.handles.pool.clone();
+    let ended = tokio::spawn(async move {
+        running.end().await;
+        let made = "SELECT COUNT(*) FROM downtime WHERE hostname = 'db2' AND owner = 'ann'";
+        sqlx::query_scalar::<_, i64>(made).fetch_one(&pool).await.expect("count")
+    });
+    other.rollback().await.expect("released");
+    assert_eq!(ended.await.expect("joined"), 1, "made before the service ended");
+}
+
+#[tokio::test]
+async fn beyond_the_most_connections_only_health_is_answered() {
+    let running = start(|settings| settings.http.http_max_connections = 2).await;
+    let connect = async || TcpStream::connect(&running.bound).await.expect("connected");
+    // Two clients that keep their connections.
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut client = connect().await;
+        client.write_all(b"GET /api/lb-check HTTP/1.1\r\nHost: orc\r\n\r\n").await.expect("sent");
+        let mut reply = [0; 12];
+        client.read_exact(&mut reply).await.expect("answered");
+        assert_eq!(&reply, b"HTTP/1.1 200");
+        kept.push(client);
+    }
+    let (status, reply) = ask(connect().await, "GET /api/lb-check").await;
+    assert!(status == 503 && reply.to_lowercase().contains("retry-after: 1"), "{reply}");
+    for path in ["/health/live", "/health/ready", "/api/status"] {
+        assert_eq!(ask(connect().await, &format!("GET {path}")).await.0, 200, "{path}");
+    }
+    kept.pop();
+    until("there is room again", async || ask(connect().await, "GET /api/lb-check").await.0 == 200).await;
     running.end().await;
 }
 
