@@ -18,7 +18,8 @@ pub(crate) const COMMANDS: &[Command] = &[
         "resolve",
         resolve,
         "Resolve the name of an instance",
-        "Prints the name and port by which the instance in -i is known. Fails when nothing listens there."
+        "Prints the name and port by which the instance in -i is known. Fails when nothing listens there within a second:\n\
+         this is the only command that connects to an instance by itself, and it says nothing there."
     ),
     each!(META, "reset-hostname-resolve-cache", reset, "Forget what host names resolve to"),
     each!(

@@ -8,12 +8,13 @@ use tokio::net::TcpStream;
 
 use super::{Error, Record, Scope, names};
 
-/// Time for the TCP check of [`resolve`]: a person waits.
+/// Time for the TCP check of [`resolve`], the lookup of the name included: a person waits.
 const TCP_DEADLINE: Duration = Duration::from_secs(1);
 /// Longest registered virtual name.
 const MAX_NAME: usize = 255;
 
-/// Resolves a key and checks that something listens there.
+/// Resolves a key and checks that something listens there, from where this runs, as the original did: scripts ask it whether
+/// this host reaches that one. The only connection to a managed server outside of jobs; nothing is said on it.
 pub async fn resolve(scope: &Scope, key: InstanceKey) -> Result<InstanceKey, Error> {
     let resolved = names::understand(scope, key).await?;
     let connect = TcpStream::connect((resolved.hostname.as_str(), resolved.port));

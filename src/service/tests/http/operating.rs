@@ -60,3 +60,22 @@ async fn a_worker_discovers_real_servers_and_tells_why_it_cannot() {
         worker.await.expect("joined").expect("drained");
     }
 }
+
+#[tokio::test]
+async fn the_tcp_check_of_resolve_has_a_deadline() {
+    let fleet = empty(Flavor::MySql).await;
+    // A full queue of connections that nobody accepts: the next one gets no answer.
+    let socket = tokio::net::TcpSocket::new_v4().expect("socket");
+    socket.bind("127.0.0.1:0".parse().expect("address")).expect("bound");
+    let listener = socket.listen(1).expect("listening");
+    let at = listener.local_addr().expect("address");
+    let mut held = Vec::new();
+    while let Ok(stream) = tokio::time::timeout(Duration::from_millis(300), tokio::net::TcpStream::connect(at)).await {
+        held.push(stream.expect("connected"));
+        assert!(held.len() < 100, "the queue does not fill");
+    }
+    let begun = Instant::now();
+    let message = fleet.refusal(&format!("/api/resolve/127.0.0.1/{}", at.port())).await;
+    assert!(message.contains("no answer within 1 s"), "{message}");
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+}
