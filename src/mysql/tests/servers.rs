@@ -11,6 +11,8 @@ mod facts;
 mod failures;
 #[path = "servers/group.rs"]
 mod group;
+#[path = "servers/logins.rs"]
+mod logins;
 #[path = "servers/privileges.rs"]
 mod privileges;
 #[path = "servers/tls.rs"]

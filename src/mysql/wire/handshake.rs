@@ -62,12 +62,9 @@ pub(super) async fn login(stream: TcpStream, login: &Login<'_>) -> Result<(Trans
     if login.tls.is_some() {
         let request = SslRequest::new(capabilities, MAX_PACKET, COLLATION);
         exchange.send(|out| request.serialize(out)).await?;
-        // What comes before TLS may be anybody's, and must not count as said inside it.
-        if !exchange.is_drained() {
-            return Err(Error::protocol("the server goes on talking where TLS was to begin"));
-        }
     }
-    let sequence = exchange.sequence();
+    // What comes before TLS may be anybody's, and must not count as said inside it.
+    let sequence = exchange.end()?;
     transport = encrypted(transport, login).await?;
     let is_encrypted = transport.is_encrypted();
     let mut proof = Proof::greeted(greeting.plugin, greeting.nonce, login.password.as_bytes(), is_encrypted)?;
@@ -86,6 +83,7 @@ pub(super) async fn login(stream: TcpStream, login: &Login<'_>) -> Result<(Trans
     let mut exchange = Exchange::going_on(&mut transport, sequence, MOST_LOGIN);
     exchange.send(|out| response.serialize(out)).await?;
     prove(&mut exchange, proof, login.password.as_bytes(), is_encrypted).await?;
+    exchange.end()?;
     Ok((transport, capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)))
 }
 

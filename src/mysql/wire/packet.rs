@@ -43,8 +43,9 @@ impl<'t> Exchange<'t> {
         Self { sequence, ..Self::new(transport, budget) }
     }
 
-    pub(super) fn sequence(&self) -> u8 {
-        self.sequence
+    /// It is our turn: nothing more may have come. Tells the number of the packet we would send next.
+    pub(super) fn end(self) -> Result<u8, Error> {
+        if self.is_drained() { Ok(self.sequence) } else { Err(Error::protocol("the server talks out of turn")) }
     }
 
     /// Sends one packet.
