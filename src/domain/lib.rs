@@ -14,6 +14,7 @@ pub mod cadence;
 pub mod gtid;
 pub mod health;
 pub mod instance;
+pub mod operation;
 pub mod plan;
 pub mod promotion;
 pub mod search;

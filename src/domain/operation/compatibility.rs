@@ -1,0 +1,1 @@
+//! May one server replicate from another?

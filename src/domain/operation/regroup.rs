@@ -1,0 +1,13 @@
+//! Making the best replica the source of the others.
+
+use super::World;
+use crate::instance::InstanceKey;
+use crate::plan::{Plan, Refusal, Request, Rule};
+
+fn not_built(request: &Request, instance: &InstanceKey) -> Refusal {
+    Refusal::new(Rule::NotBuilt, instance, format!("{} is not built yet", request.word()), "wait for a later version")
+}
+
+pub(super) fn replicas(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}

@@ -1,0 +1,36 @@
+//! Pointing replicas at their source again.
+
+use super::World;
+use crate::instance::InstanceKey;
+use crate::plan::{Plan, Refusal, Request, Rule};
+
+fn not_built(request: &Request, instance: &InstanceKey) -> Refusal {
+    Refusal::new(Rule::NotBuilt, instance, format!("{} is not built yet", request.word()), "wait for a later version")
+}
+
+pub(super) fn one(
+    request: &Request,
+    instance: &InstanceKey,
+    _below: Option<&InstanceKey>,
+    _world: &World<'_>,
+) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
+
+pub(super) fn replicas(
+    request: &Request,
+    instance: &InstanceKey,
+    _below: Option<&InstanceKey>,
+    _pattern: &str,
+    _world: &World<'_>,
+) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
+
+pub(super) fn enable_gtid(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
+
+pub(super) fn disable_gtid(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}

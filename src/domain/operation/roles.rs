@@ -1,0 +1,33 @@
+//! Swapping roles.
+
+use super::World;
+use crate::instance::InstanceKey;
+use crate::plan::{Plan, Refusal, Request, Rule};
+
+fn not_built(request: &Request, instance: &InstanceKey) -> Refusal {
+    Refusal::new(Rule::NotBuilt, instance, format!("{} is not built yet", request.word()), "wait for a later version")
+}
+
+pub(super) fn take_master(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
+
+pub(super) fn take_siblings(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
+
+pub(super) fn make_co_master(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
+
+pub(super) fn make_master(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
+
+pub(super) fn make_local_master(
+    request: &Request,
+    instance: &InstanceKey,
+    _world: &World<'_>,
+) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}

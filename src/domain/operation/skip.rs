@@ -1,0 +1,13 @@
+//! Skipping the transaction that broke replication.
+
+use super::World;
+use crate::instance::InstanceKey;
+use crate::plan::{Plan, Refusal, Request, Rule};
+
+fn not_built(request: &Request, instance: &InstanceKey) -> Refusal {
+    Refusal::new(Rule::NotBuilt, instance, format!("{} is not built yet", request.word()), "wait for a later version")
+}
+
+pub(super) fn query(request: &Request, instance: &InstanceKey, _world: &World<'_>) -> Result<Plan, Refusal> {
+    Err(not_built(request, instance))
+}
