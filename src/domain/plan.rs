@@ -27,11 +27,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::instance::{InstanceKey, ServerFacts, ThreadState};
 
-pub use check::{Flaw, check};
+pub use check::{Flaw, MAX_EMPTY_TRANSACTIONS, MAX_FLUSHES, check};
 pub use condition::{Condition, Unmet};
 pub use refusal::{Refusal, Rule};
 pub use request::Request;
 pub use step::{Action, Position, SemiSyncSide, SourceOptions, Step, Threads};
+pub use text::Detail;
 
 /// By what means the position in the new source is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
