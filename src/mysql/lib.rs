@@ -11,6 +11,7 @@
 //! To read one more fact: a field of `domain::instance::ServerFacts`, then its variable in `variables.rs`, or its column
 //! in `replica_status.rs`, or a statement of its own in `dialect.rs` with its mapping beside the others.
 
+pub mod apply;
 mod assemble;
 mod batch;
 mod columns;
