@@ -1,5 +1,6 @@
 //! What a server says about itself. Stored as a document: every field has a serde default, none is ever renamed.
 
+use std::cmp::Ordering;
 use std::collections::BTreeSet;
 use std::fmt;
 
@@ -14,6 +15,19 @@ pub struct BinlogCoordinates {
     pub file: String,
     /// Byte position.
     pub position: u64,
+}
+
+impl BinlogCoordinates {
+    /// How two places in one log relate; `None` if the file names cannot be of one log. Files are numbered: `x.999` comes
+    /// before `x.1000`.
+    pub fn compare_in_log(&self, other: &Self) -> Option<Ordering> {
+        let number = |file: &str| -> Option<(String, u64)> {
+            let (base, number) = file.rsplit_once('.')?;
+            Some((base.to_owned(), number.parse().ok()?))
+        };
+        let ((base, mine), (other_base, theirs)) = (number(&self.file)?, number(&other.file)?);
+        (base == other_base).then(|| mine.cmp(&theirs).then(self.position.cmp(&other.position)))
+    }
 }
 
 impl fmt::Display for BinlogCoordinates {
@@ -185,6 +199,10 @@ pub struct ReplicaFacts {
     pub tls: SourceTls,
     /// Names of further channels that replicate from elsewhere (multi-source).
     pub other_channels: Vec<String>,
+    /// Transactions may be applied in another order than the source committed them: several applier threads and no
+    /// commit order. `None` when the server was not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub applies_out_of_order: Option<bool>,
 }
 
 /// TLS and key options of the connection to the source.

@@ -1,14 +1,15 @@
 //! What must hold on servers before and after a step. Judged on fresh facts, by pure functions.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::step::SemiSyncSide;
 use super::{Threads, running_threads};
-use crate::gtid::mysql::GtidSet;
 use crate::gtid::mariadb::GtidPosition;
-use crate::instance::{InstanceKey, ServerFacts, ThreadState};
+use crate::gtid::mysql::GtidSet;
+use crate::instance::{BinlogCoordinates, InstanceKey, ReplicaFacts, ServerFacts, ThreadState};
 
 /// One condition, of the server that the step acts on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +43,14 @@ pub enum Condition {
     Executed { gtids: String },
     /// It has applied its source's log up to exactly the end of that server's own log.
     AppliedToEndOf { other: InstanceKey },
+    /// Both replicate from one source and have applied its log up to the same place.
+    AppliedLike { other: InstanceKey },
+    /// It has applied its source's log up to exactly this place.
+    AppliedTo { at: BinlogCoordinates },
+    /// The applier of the other server does not run.
+    StandsStill { other: InstanceKey },
+    /// It replicates with GTID of either kind, or by file and position.
+    UsingGtid { using: bool },
     /// It has no replicas.
     NoReplicas,
 }
@@ -57,7 +66,9 @@ impl Condition {
             Self::ReceivedIsIn { other }
             | Self::ExecutedIsIn { other }
             | Self::PurgedByIsHere { other }
-            | Self::AppliedToEndOf { other } => Some(other),
+            | Self::AppliedToEndOf { other }
+            | Self::AppliedLike { other }
+            | Self::StandsStill { other } => Some(other),
             Self::Server { .. }
             | Self::ReplicatesFrom { .. }
             | Self::NoReplica
@@ -68,6 +79,8 @@ impl Condition {
             | Self::SemiSync { .. }
             | Self::Delay { .. }
             | Self::Executed { .. }
+            | Self::AppliedTo { .. }
+            | Self::UsingGtid { .. }
             | Self::NoReplicas => None,
         }
     }
@@ -107,7 +120,7 @@ impl Condition {
                 unmet(format!("{key} has received transactions that it has not applied"))
             }
             Self::ReceivedIsIn { other: name } => {
-                let missing = missing_of_received(own, other(name)?);
+                let missing = missing_of_received(own, name, other(name)?);
                 if missing.is_empty() { Ok(()) } else { unmet(format!("{name} lacks what {key} received: {missing}")) }
             }
             Self::ExecutedIsIn { other: name } => {
@@ -116,7 +129,11 @@ impl Condition {
             }
             Self::PurgedByIsHere { other: name } => {
                 let missing = purged_and_missing(own, other(name)?);
-                if missing.is_empty() { Ok(()) } else { unmet(format!("{name} has purged what {key} lacks: {missing}")) }
+                if missing.is_empty() {
+                    Ok(())
+                } else {
+                    unmet(format!("{name} has purged what {key} lacks: {missing}"))
+                }
             }
             Self::ReadOnly { read_only } if own.read_only != *read_only => {
                 unmet(format!("{key} is {}", if own.read_only { "read-only" } else { "writable" }))
@@ -141,10 +158,38 @@ impl Condition {
             }
             Self::AppliedToEndOf { other: name } => {
                 let (end, now) = (&other(name)?.binlog, &replica()?.exec);
-                if end == now { Ok(()) } else { unmet(format!("{key} has applied up to {now}, not to {end} of {name}")) }
+                if end == now {
+                    Ok(())
+                } else {
+                    unmet(format!("{key} has applied up to {now}, not to {end} of {name}"))
+                }
+            }
+            Self::AppliedLike { other: name } => {
+                let (mine, theirs) = (replica()?, other(name)?.replica.as_ref());
+                match theirs.filter(|theirs| theirs.source == mine.source) {
+                    Some(theirs) if theirs.exec == mine.exec => Ok(()),
+                    Some(theirs) => {
+                        unmet(format!("{key} has applied up to {}, {name} up to {}", mine.exec, theirs.exec))
+                    }
+                    None => unmet(format!("{key} and {name} do not replicate from one source")),
+                }
+            }
+            Self::AppliedTo { at } => {
+                let now = &replica()?.exec;
+                if now == at { Ok(()) } else { unmet(format!("{key} has applied up to {now}, not to {at}")) }
+            }
+            Self::StandsStill { other: name } if running_threads(other(name)?).sql => {
+                unmet(format!("the applier of {name} runs"))
+            }
+            Self::UsingGtid { using } if own.is_using_gtid() != *using => {
+                unmet(format!("{key} replicates {} GTID", if *using { "without" } else { "with" }))
             }
             Self::NoReplicas if !own.replicas.is_empty() => unmet(format!("{key} has {} replicas", own.replicas.len())),
-            Self::NoReplica | Self::ReadOnly { .. } | Self::NoReplicas => Ok(()),
+            Self::NoReplica
+            | Self::ReadOnly { .. }
+            | Self::StandsStill { .. }
+            | Self::UsingGtid { .. }
+            | Self::NoReplicas => Ok(()),
         }
     }
 }
@@ -183,20 +228,43 @@ pub(crate) fn received_is_applied(own: &ServerFacts) -> bool {
         return matches!((received, applied), (Ok(received), Ok(applied)) if applied.contains(&received));
     }
     if replica.auto_position {
-        let (received, applied) =
-            (GtidSet::parse(&replica.retrieved_gtid_set), GtidSet::parse(&own.gtid.executed));
+        let (received, applied) = (GtidSet::parse(&replica.retrieved_gtid_set), GtidSet::parse(&own.gtid.executed));
         return matches!((received, applied), (Ok(received), Ok(applied)) if applied.contains(&received));
     }
     replica.read == replica.exec
 }
 
-/// What `own` received and `other` lacks, as text; empty: nothing. What cannot be told is "unknown".
-pub(crate) fn missing_of_received(own: &ServerFacts, other: &ServerFacts) -> String {
+/// What `own` received, has not applied, and `other` lacks, as text; empty: nothing. What cannot be told is "unknown".
+pub(crate) fn missing_of_received(own: &ServerFacts, other_key: &InstanceKey, other: &ServerFacts) -> String {
     let Some(replica) = &own.replica else { return String::new() };
+    if received_is_applied(own) {
+        return String::new();
+    }
     if replica.using_mariadb_gtid {
         return missing_mariadb(&replica.mariadb_io_pos, other);
     }
-    missing_mysql(&replica.retrieved_gtid_set, other)
+    if replica.auto_position {
+        return match (GtidSet::parse(&replica.retrieved_gtid_set), GtidSet::parse(&own.gtid.executed)) {
+            (Ok(received), Ok(executed)) => missing_mysql(&received.subtract(&executed).to_string(), other),
+            _ => "unknown".to_owned(),
+        };
+    }
+    missing_by_position(replica, other_key, other)
+}
+
+/// By place in the log that `own` reads: its source has written it, or another reader of that log has read it too. (What
+/// another reader has read it keeps: nobody changes its source meanwhile.)
+fn missing_by_position(own: &ReplicaFacts, other_key: &InstanceKey, other: &ServerFacts) -> String {
+    let theirs = if own.source == *other_key {
+        Some(&other.binlog)
+    } else {
+        other.replica.as_ref().filter(|theirs| theirs.source == own.source).map(|theirs| &theirs.read)
+    };
+    match theirs.and_then(|theirs| own.read.compare_in_log(theirs)) {
+        Some(Ordering::Less | Ordering::Equal) => String::new(),
+        Some(Ordering::Greater) => format!("what {} has up to {}", own.source, own.read),
+        None => "unknown".to_owned(),
+    }
 }
 
 /// What `own` executed and `other` lacks, as text; empty: nothing.

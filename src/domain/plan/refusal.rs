@@ -42,6 +42,7 @@ pub enum Rule {
     Filters,
     SameServerId,
     SameServerUuid,
+    AnotherServer,
     Delayed,
     Downtimed,
     NotReplicating,

@@ -15,7 +15,7 @@ pub struct Step {
     pub before: Vec<Condition>,
     /// What is done.
     pub action: Action,
-    /// What must hold afterwards.
+    /// What must hold afterwards: looked up again and again until it does or the limit is reached.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<Condition>,
     /// The whole step ends within this.
@@ -49,6 +49,9 @@ pub enum Position {
     Auto,
     /// MariaDB: `MASTER_USE_GTID = slave_pos`.
     MariadbSlavePos,
+    /// MariaDB, for a former primary: what it wrote itself counts as applied (`current_pos`; from 10.10 on `slave_pos` with
+    /// `MASTER_DEMOTE_TO_SLAVE`).
+    MariadbCurrentPos,
     /// Known now. With GTID in use it is turned off.
     At(BinlogCoordinates),
     /// Read when the step begins: how far that replica has applied its source's log.
@@ -79,7 +82,8 @@ pub enum Action {
     Start { threads: Threads },
     /// Wait until everything received is applied; the applier must run.
     Drain,
-    /// Start the applier until it reaches a place in its source's log, wait for it, stop it.
+    /// Start the applier until it reaches a place in its source's log, wait for it, stop it. Nothing is done where it has
+    /// applied as much or more already: whether "more" is right is for conditions to say.
     RunUntil { position: Position },
     /// Replicate from another source (both threads stopped).
     ChangeSource { to: InstanceKey, position: Position, options: SourceOptions },
@@ -147,7 +151,11 @@ impl Step {
             | Action::ChangeSource { position, .. }
             | Action::RenameSource { position, .. } => match position {
                 Position::ExecutedBy(key) | Position::EndOf(key) => Some(key),
-                Position::Auto | Position::MariadbSlavePos | Position::At(_) | Position::Unchanged => None,
+                Position::Auto
+                | Position::MariadbSlavePos
+                | Position::MariadbCurrentPos
+                | Position::At(_)
+                | Position::Unchanged => None,
             },
             Action::CopyCredentials { from } => Some(from),
             Action::Stop { .. }
