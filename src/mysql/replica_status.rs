@@ -73,6 +73,8 @@ fn read_channel(row: &impl Columns) -> Result<ReplicaFacts, String> {
         has_filters: FILTERS.iter().any(|name| row.text(name).is_some_and(|text| !text.is_empty())),
         tls: tls(row),
         other_channels: Vec::new(),
+        // Not among the columns: the probe adds it where it asks for the variables.
+        applies_out_of_order: None,
     })
 }
 
