@@ -125,3 +125,14 @@ impl Warm {
         let _ = timeout(FAREWELL, connection.close()).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_per_server_is_small() {
+        // There is one per instance; what its texts need comes on top.
+        assert!(size_of::<Slot>() <= 640, "{} bytes", size_of::<Slot>());
+    }
+}

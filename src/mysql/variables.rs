@@ -88,33 +88,41 @@ pub(crate) fn learn_sql() -> String {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) struct LiveSet(u32);
 
-/// What `SHOW GLOBAL VARIABLES` told.
+/// What `SHOW GLOBAL VARIABLES` told. One is kept per server, so the values lie in one text, one after the other.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct SlowVariables {
     pub(crate) live: LiveSet,
-    values: Vec<(String, String)>,
+    values: Box<str>,
+    /// Where the value of each of [`SLOW`] lies; `None` if the server has no such variable.
+    places: [Option<(u32, u32)>; SLOW.len()],
 }
 
 impl SlowVariables {
     /// From rows of name and value.
     pub(crate) fn read<C: Columns>(rows: &[C]) -> Self {
         let mut learned = Self::default();
+        let mut values = String::new();
         for row in rows {
             let (Some(name), Some(value)) = (row.at(0), row.at(1)) else { continue };
             let name = name.to_ascii_lowercase();
             if let Some((var, _)) = LIVE.iter().find(|(_, known)| *known == name) {
                 learned.live.0 |= 1 << (*var as u32);
             }
-            if SLOW.contains(&name.as_str()) {
-                learned.values.push((name, value.into_owned()));
+            if let Some(index) = SLOW.iter().position(|known| *known == name) {
+                let start = values.len();
+                values.push_str(&value);
+                let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+                learned.places[index] = Some((place(start), place(values.len())));
             }
         }
+        learned.values = values.into_boxed_str();
         learned
     }
 
     /// A value as it was when read.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
-        self.values.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+        let (start, end) = self.places[SLOW.iter().position(|known| *known == name)?]?;
+        self.values.get(start as usize..end as usize)
     }
 }
 
