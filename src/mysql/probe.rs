@@ -130,6 +130,11 @@ impl Prober {
         *current = Arc::new(Versioned { settings, connector, version, connect_version });
     }
 
+    /// What opens connections under the settings in force: for those who change servers.
+    pub fn connector(&self) -> Arc<Connector> {
+        Arc::clone(&self.current().connector)
+    }
+
     /// Forgets a server and closes its connection.
     pub fn forget(&self, key: &InstanceKey) {
         self.slots.forget(key);

@@ -10,8 +10,13 @@
 //! The token is the row's id, which only grows: whoever acts under a lock proves with [`verify`], in the transaction that
 //! records the step, that the lock is still its own.
 //!
+//! Locks of an operation ([`begin_for_operation`], [`take_over`], [`extend_for`], [`end_for`]) carry its number: whoever
+//! resumes the operation takes them over under new tokens, and those of the worker before are void from that moment.
+//!
 //! Failure cases: *holder dies*: the lock expires. *Holder sleeps past the expiry and another begins*: its token is closed,
 //! `verify` says so before the step begins. *Two begin at once*: the unique key lets one in, the other is told by whom.
+
+mod of_operation;
 
 use std::time::Duration;
 
@@ -21,7 +26,9 @@ use sqlx::mysql::{MySqlConnection, MySqlPool, MySqlRow};
 
 use crate::Error;
 use crate::error::is_duplicate;
-use crate::sql::{check_key, check_width, delete_older, interval, key, micros, text, uint};
+use crate::sql::{check_key, check_width, delete_older, interval, key, maybe_uint, micros, text, uint};
+
+pub use of_operation::{begin_for_operation, end_for, extend_for, take_over};
 
 const OWNER_CHARS: usize = 128;
 /// Tries to begin: each lost one means that somebody else's lock ended between two statements, or that the server chose us
@@ -41,6 +48,8 @@ pub struct Maintenance {
     pub reason: String,
     /// Process that holds it; empty: a person.
     pub holder_node: String,
+    /// Operation that holds it.
+    pub operation: Option<u64>,
     pub begins_at: DbMicros,
     pub expires_at: DbMicros,
     /// Time of this reading.
@@ -69,7 +78,7 @@ pub async fn begin(pool: &MySqlPool, instance: &InstanceKey, claim: Claim<'_>) -
             Err(error) if error.is_conflict() && attempt + 1 < TRIES => continue,
             other => other?,
         }
-        match insert(&mut conn, instance, claim)
+        match insert(&mut conn, instance, claim, None)
             .await
             .map_err(|cause| (is_duplicate(&cause), Error::classify(DOING, cause)))
         {
@@ -145,7 +154,7 @@ pub async fn end_of(conn: &mut MySqlConnection, instance: &InstanceKey) -> Resul
 pub async fn read(db: impl MySqlExecutor<'_>, instance: &InstanceKey) -> Result<Option<Maintenance>, Error> {
     const DOING: &str = "read maintenance";
     let row = sqlx::query(
-        "SELECT id, hostname, port, owner, reason, holder_node, begins_at, expires_at, NOW(6) AS db_now FROM maintenance \
+        "SELECT id, hostname, port, owner, reason, holder_node, operation_id, begins_at, expires_at, NOW(6) AS db_now FROM maintenance \
           WHERE hostname = ? AND port = ? AND active_slot = 1 AND expires_at > NOW(6)",
     )
     .bind(&instance.hostname)
@@ -160,7 +169,7 @@ pub async fn read(db: impl MySqlExecutor<'_>, instance: &InstanceKey) -> Result<
 pub async fn active(db: impl MySqlExecutor<'_>) -> Result<Vec<Maintenance>, Error> {
     const DOING: &str = "read maintenance";
     let rows = sqlx::query(
-        "SELECT id, hostname, port, owner, reason, holder_node, begins_at, expires_at, NOW(6) AS db_now FROM maintenance \
+        "SELECT id, hostname, port, owner, reason, holder_node, operation_id, begins_at, expires_at, NOW(6) AS db_now FROM maintenance \
           WHERE active_slot = 1 AND expires_at > NOW(6) ORDER BY id",
     )
     .fetch_all(db)
@@ -198,16 +207,22 @@ async fn close_expired(conn: &mut MySqlConnection, instance: &InstanceKey) -> Re
     .map_err(Error::doing("close an expired maintenance"))
 }
 
-async fn insert(conn: &mut MySqlConnection, instance: &InstanceKey, claim: Claim<'_>) -> sqlx::Result<FencingToken> {
+async fn insert(
+    conn: &mut MySqlConnection,
+    instance: &InstanceKey,
+    claim: Claim<'_>,
+    operation: Option<u64>,
+) -> sqlx::Result<FencingToken> {
     let done = sqlx::query(
-        "INSERT INTO maintenance (hostname, port, active_slot, owner, reason, holder_node, begins_at, expires_at) \
-         VALUES (?, ?, 1, ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND)",
+        "INSERT INTO maintenance (hostname, port, active_slot, owner, reason, holder_node, operation_id, begins_at, expires_at) \
+         VALUES (?, ?, 1, ?, ?, ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND)",
     )
     .bind(&instance.hostname)
     .bind(instance.port)
     .bind(claim.owner)
     .bind(claim.reason)
     .bind(claim.holder_node)
+    .bind(operation)
     .bind(interval(claim.duration))
     .execute(conn)
     .await?;
@@ -230,6 +245,7 @@ fn read_row(row: &MySqlRow) -> sqlx::Result<Maintenance> {
         owner: text(row, "owner")?,
         reason: text(row, "reason")?,
         holder_node: text(row, "holder_node")?,
+        operation: maybe_uint(row, "operation_id")?,
         begins_at: micros(row, "begins_at")?,
         expires_at: micros(row, "expires_at")?,
         now: micros(row, "db_now")?,

@@ -89,6 +89,10 @@ pub(crate) fn uint(row: &MySqlRow, column: &str) -> sqlx::Result<u64> {
     row.try_get_unchecked(column)
 }
 
+pub(crate) fn maybe_uint(row: &MySqlRow, column: &str) -> sqlx::Result<Option<u64>> {
+    row.try_get_unchecked(column)
+}
+
 pub(crate) fn flag(row: &MySqlRow, column: &str) -> sqlx::Result<bool> {
     Ok(uint(row, column)? != 0)
 }

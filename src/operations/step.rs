@@ -1,0 +1,285 @@
+//! One step: fence, look, send, look again, record.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use domain::instance::{BinlogCoordinates, InstanceKey, ServerFacts, ThreadState};
+use domain::plan::{Action, Position, Step};
+use tokio::time::{sleep, timeout_at};
+use tokio_util::sync::CancellationToken;
+
+use crate::fleet::{Change, Fleet, FleetError};
+use crate::ledger::{Ledger, LedgerError, Place};
+use crate::{APPLY_LIMIT, SEND_WINDOW};
+
+/// First and longest pause between two looks at what a step brought about: most are true at once, and people wait.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// An order that cannot get at least this long for its answer is not sent.
+const LEAST_TIME: Duration = Duration::from_millis(500);
+
+type Facts = BTreeMap<InstanceKey, ServerFacts>;
+
+/// Why a step failed.
+#[derive(Debug)]
+pub(crate) enum StepError {
+    /// Not ours any more, or the ledger is away: everything stops.
+    Ledger(LedgerError),
+    /// Nothing was sent.
+    Before(String),
+    /// Something was, or may have been.
+    After(String),
+}
+
+/// The servers, the ledger, and the wish to stop.
+pub(crate) struct Means<'a, F, L> {
+    pub(crate) fleet: &'a F,
+    pub(crate) ledger: &'a L,
+    pub(crate) cancelled: &'a CancellationToken,
+}
+
+impl<F, L> Clone for Means<'_, F, L> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<F, L> Copy for Means<'_, F, L> {}
+
+/// Does one step. `cancellable`: waiting for a replica to catch up ends when everything is cancelled; putting back does not.
+pub(crate) async fn run<F: Fleet, L: Ledger>(
+    means: Means<'_, F, L>,
+    place: Place,
+    step: &Step,
+    cancellable: bool,
+) -> Result<(), StepError> {
+    let limit = Duration::from_secs(u64::from(step.limit_seconds)).max(SEND_WINDOW);
+    let ends = tokio::time::Instant::now() + limit;
+    let grant = means.ledger.begin(place, step).await.map_err(StepError::Ledger)?;
+    let result = perform(means, step, grant.until, ends, cancellable).await;
+    let recorded = match &result {
+        Ok(()) => means.ledger.done(grant.id).await,
+        Err(StepError::Before(error) | StepError::After(error)) => means.ledger.failed(grant.id, error).await,
+        Err(StepError::Ledger(_)) => Ok(()),
+    };
+    result.and(recorded.map_err(StepError::Ledger))
+}
+
+async fn perform<F: Fleet, L: Ledger>(
+    means: Means<'_, F, L>,
+    step: &Step,
+    until: Instant,
+    ends: tokio::time::Instant,
+    cancellable: bool,
+) -> Result<(), StepError> {
+    let names = before_servers(step);
+    // A look that takes longer than we may still send would be for nothing.
+    let looking = look_all(means.fleet, &step.on, &names);
+    let looked = timeout_at(until.into(), looking).await;
+    let facts = looked
+        .unwrap_or_else(|_| Err(format!("{} and those it needs did not answer in time", step.on)))
+        .map_err(StepError::Before)?;
+    for condition in &step.before {
+        condition.holds(&step.on, own(&facts, &step.on)?, &facts).map_err(|unmet| StepError::Before(unmet.0))?;
+    }
+    let action = concrete(&step.action, &facts).map_err(StepError::Before)?;
+    let sent = if action == Action::Drain { Ok(()) } else { send(means.fleet, step, &action, &facts, until).await };
+    match sent {
+        Ok(()) => verify(means, step, ends, cancellable, None).await?,
+        Err(FleetError::Unknown { key, reason }) => {
+            verify(means, step, ends, cancellable, Some(format!("{key} did not answer: {reason}"))).await?;
+        }
+        Err(error @ (FleetError::Unreachable { .. } | FleetError::Unsuitable { .. })) => {
+            return Err(StepError::Before(error.to_string()));
+        }
+        Err(error @ FleetError::Refused { .. }) => return Err(StepError::After(error.to_string())),
+    }
+    note_equivalence(means.ledger, step, &action, &facts).await;
+    Ok(())
+}
+
+/// Sends the order, if there is still time for it.
+async fn send<F: Fleet>(
+    fleet: &F,
+    step: &Step,
+    action: &Action,
+    facts: &Facts,
+    until: Instant,
+) -> Result<(), FleetError> {
+    let until = until.min(Instant::now() + APPLY_LIMIT);
+    // The last look at our own clock before the network: a process that was stopped since the fence ends here.
+    if until.saturating_duration_since(Instant::now()) < LEAST_TIME {
+        let reason = "nothing was sent: too little time is left in which its lock is surely ours".to_owned();
+        return Err(FleetError::Unsuitable { key: step.on.clone(), reason });
+    }
+    let change = Change { on: &step.on, action, facts, until };
+    let waited = timeout_at((until + LEAST_TIME).into(), fleet.apply(change)).await;
+    waited.unwrap_or_else(|_| {
+        Err(FleetError::Unknown { key: step.on.clone(), reason: "no answer within the limit".to_owned() })
+    })
+}
+
+/// Looks until everything that must be so is so, or the time of the step is over.
+async fn verify<F: Fleet, L: Ledger>(
+    means: Means<'_, F, L>,
+    step: &Step,
+    ends: tokio::time::Instant,
+    cancellable: bool,
+    doubt: Option<String>,
+) -> Result<(), StepError> {
+    if step.after.is_empty() {
+        return doubt.map_or(Ok(()), |reason| Err(StepError::After(reason)));
+    }
+    let names = after_servers(step);
+    let mut unmet = doubt.unwrap_or_default();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        match timeout_at(ends, look_all(means.fleet, &step.on, &names)).await {
+            Err(_) if unmet.is_empty() => unmet = format!("{} did not answer in time", step.on),
+            Err(_) => {}
+            Ok(Err(error)) => unmet = error,
+            Ok(Ok(facts)) => {
+                let own = own(&facts, &step.on)?;
+                match step.after.iter().find_map(|condition| condition.holds(&step.on, own, &facts).err()) {
+                    None => return Ok(()),
+                    Some(wanting) => unmet = wanting.0,
+                }
+                if let Some(reason) = hopeless(step, own) {
+                    return Err(StepError::After(format!("{unmet}: {reason}")));
+                }
+            }
+        }
+        if tokio::time::Instant::now() + pause >= ends {
+            return Err(StepError::After(format!("{unmet} (waited {} s)", step.limit_seconds)));
+        }
+        let waits_only = matches!(step.action, Action::Drain);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = means.cancelled.cancelled(), if cancellable && waits_only => {
+                return Err(StepError::After(format!("cancelled while waiting: {unmet}")));
+            }
+        }
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+/// Why waiting on cannot help: an applier that has stopped applies nothing more.
+fn hopeless(step: &Step, own: &ServerFacts) -> Option<String> {
+    let replica = own.replica.as_ref()?;
+    let stopped = replica.sql_thread == ThreadState::Stopped;
+    let broken = !replica.last_sql_error.is_empty();
+    match step.action {
+        Action::Drain if stopped && broken => Some(format!("its applier stopped: {}", replica.last_sql_error)),
+        Action::Drain if stopped => Some("its applier does not run".to_owned()),
+        Action::RunUntil { .. } | Action::Start { .. } if stopped && broken => {
+            Some(format!("its applier stopped: {}", replica.last_sql_error))
+        }
+        _ => None,
+    }
+}
+
+fn own<'a>(facts: &'a Facts, key: &InstanceKey) -> Result<&'a ServerFacts, StepError> {
+    facts.get(key).ok_or_else(|| StepError::Before(format!("{key} could not be read")))
+}
+
+/// Looks at the server itself first, then at the others side by side: what must be in another server is compared with a
+/// later state of that other.
+async fn look_all<F: Fleet>(fleet: &F, on: &InstanceKey, others: &BTreeSet<InstanceKey>) -> Result<Facts, String> {
+    let mut facts = Facts::new();
+    facts.insert(on.clone(), fleet.look(on).await.map_err(|error| error.to_string())?);
+    let looks: Vec<_> = others.iter().map(|key| async move { (key, fleet.look(key).await) }).collect();
+    for (key, looked) in futures::future::join_all(looks).await {
+        facts.insert(key.clone(), looked.map_err(|error| error.to_string())?);
+    }
+    Ok(facts)
+}
+
+/// Servers besides its own that the step reads before it is sent.
+fn before_servers(step: &Step) -> BTreeSet<InstanceKey> {
+    let mut named: BTreeSet<InstanceKey> =
+        step.before.iter().filter_map(|condition| condition.other_server()).cloned().collect();
+    match &step.action {
+        Action::RunUntil { position }
+        | Action::ChangeSource { position, .. }
+        | Action::RenameSource { position, .. } => named.extend(read_at(position).cloned()),
+        Action::CopyCredentials { from } => named.extend([from.clone()]),
+        Action::Stop { .. }
+        | Action::Start { .. }
+        | Action::Drain
+        | Action::ResetReplica
+        | Action::SetReadOnly { .. }
+        | Action::SetSemiSync { .. }
+        | Action::SetDelay { .. }
+        | Action::InjectEmpty { .. }
+        | Action::SkipOne
+        | Action::ResetBinaryLogs { .. }
+        | Action::FlushBinaryLogs { .. }
+        | Action::PurgeBinaryLogs { .. }
+        | Action::KillQuery { .. } => {}
+    }
+    named.remove(&step.on);
+    named
+}
+
+fn after_servers(step: &Step) -> BTreeSet<InstanceKey> {
+    let named = step.after.iter().filter_map(|condition| condition.other_server());
+    named.filter(|key| **key != step.on).cloned().collect()
+}
+
+fn read_at(position: &Position) -> Option<&InstanceKey> {
+    match position {
+        Position::ExecutedBy(key) | Position::EndOf(key) => Some(key),
+        Position::Auto
+        | Position::MariadbSlavePos
+        | Position::MariadbCurrentPos
+        | Position::At(_)
+        | Position::Unchanged => None,
+    }
+}
+
+/// The action with its position as the servers say it now.
+fn concrete(action: &Action, facts: &Facts) -> Result<Action, String> {
+    let mut action = action.clone();
+    match &mut action {
+        Action::RunUntil { position }
+        | Action::ChangeSource { position, .. }
+        | Action::RenameSource { position, .. } => *position = known(position, facts)?,
+        _ => {}
+    }
+    Ok(action)
+}
+
+fn known(position: &Position, facts: &Facts) -> Result<Position, String> {
+    let unread = |key: &InstanceKey| format!("{key} could not be read");
+    let found = match position {
+        Position::ExecutedBy(key) => {
+            let replica = facts.get(key).ok_or_else(|| unread(key))?.replica.as_ref();
+            replica.ok_or_else(|| format!("{key} is no replica: it has applied no source's log"))?.exec.clone()
+        }
+        Position::EndOf(key) => facts.get(key).ok_or_else(|| unread(key))?.binlog.clone(),
+        Position::Auto
+        | Position::MariadbSlavePos
+        | Position::MariadbCurrentPos
+        | Position::At(_)
+        | Position::Unchanged => {
+            return Ok(position.clone());
+        }
+    };
+    if found.file.is_empty() {
+        return Err(format!("no position could be read for {position:?}"));
+    }
+    Ok(Position::At(found))
+}
+
+/// A replica that was moved by position has shown that two places hold the same: where it had stopped, and where it went on.
+async fn note_equivalence<L: Ledger>(ledger: &L, step: &Step, action: &Action, facts: &Facts) {
+    let (Action::ChangeSource { to, position: Position::At(there), .. }, Some(replica)) =
+        (action, facts.get(&step.on).and_then(|own| own.replica.as_ref()))
+    else {
+        return;
+    };
+    let here: &BinlogCoordinates = &replica.exec;
+    if replica.source.is_valid() && replica.source != *to && !here.file.is_empty() {
+        ledger.equivalent((&replica.source, here), (to, there)).await;
+    }
+}

@@ -1,0 +1,103 @@
+//! The ledger in the backend: a row per step, written in the transaction that proves every lock of the operation ours.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use domain::instance::{BinlogCoordinates, InstanceKey};
+use domain::plan::Step;
+use sqlx::MySqlPool;
+use store::maintenance::FencingToken;
+use store::operations::{NewStep, Run};
+use tokio::time::{sleep, timeout};
+
+use crate::ledger::{Grant, Ledger, LedgerError, Place, StepId};
+use crate::{LOCK_MARGIN, SEND_WINDOW};
+
+/// Longest wait for the backend: the answer to a fence that takes longer is worth nothing.
+const BACKEND_LIMIT: Duration = Duration::from_secs(3);
+/// Tries to record how a step ended: unlike a fence this may be late, and the next fence fails anyway if it is lost.
+const TRIES: u32 = 3;
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// The ledger of one run of one operation.
+#[derive(Debug)]
+pub struct StoreLedger {
+    pool: MySqlPool,
+    run: Run,
+    worker: String,
+    tokens: BTreeMap<InstanceKey, FencingToken>,
+    /// All of them, sorted.
+    fence: Vec<FencingToken>,
+}
+
+impl StoreLedger {
+    /// The ledger of this run under these locks.
+    pub fn new(pool: MySqlPool, run: Run, worker: &str, tokens: BTreeMap<InstanceKey, FencingToken>) -> Self {
+        let mut fence: Vec<FencingToken> = tokens.values().copied().collect();
+        fence.sort_unstable();
+        Self { pool, run, worker: worker.to_owned(), tokens, fence }
+    }
+
+    async fn end(&self, id: StepId, error: Option<&str>) -> Result<(), LedgerError> {
+        let mut last = String::new();
+        for attempt in 0..TRIES {
+            if attempt > 0 {
+                sleep(PAUSE).await;
+            }
+            match timeout(BACKEND_LIMIT, store::operations::end_step(&self.pool, id.0, error)).await {
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(false)) => {
+                    return Err(LedgerError::Fenced("the step was closed by another worker".to_owned()));
+                }
+                Ok(Err(error)) => last = error.chain(),
+                Err(_) => "no answer from the backend".clone_into(&mut last),
+            }
+        }
+        Err(LedgerError::Away(last))
+    }
+}
+
+impl Ledger for StoreLedger {
+    async fn begin(&self, place: Place, step: &Step) -> Result<Grant, LedgerError> {
+        let Some(token) = self.tokens.get(&step.on) else {
+            return Err(LedgerError::Fenced(format!("{} is not locked by this operation", step.on)));
+        };
+        let number = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let new = NewStep {
+            part: place.part.name(),
+            branch: number(place.part.branch()),
+            sequence: number(place.sequence),
+            step,
+            token: *token,
+            worker: &self.worker,
+        };
+        let hold = Duration::from_secs(u64::from(step.limit_seconds)) + LOCK_MARGIN;
+        // Before asking: the backend's deadline is then later than ours, whatever the network does.
+        let until = Instant::now() + SEND_WINDOW;
+        let asked = store::operations::begin_step(&self.pool, self.run, &self.fence, &new, hold, SEND_WINDOW);
+        match timeout(BACKEND_LIMIT, asked).await {
+            Ok(Ok(Some(id))) => Ok(Grant { id: StepId(id), until }),
+            Ok(Ok(None)) => Err(LedgerError::Fenced("one of its locks was ended or taken over".to_owned())),
+            Ok(Err(error)) => Err(LedgerError::Away(error.chain())),
+            Err(_) => Err(LedgerError::Away("no answer from the backend".to_owned())),
+        }
+    }
+
+    async fn done(&self, id: StepId) -> Result<(), LedgerError> {
+        self.end(id, None).await
+    }
+
+    async fn failed(&self, id: StepId, error: &str) -> Result<(), LedgerError> {
+        self.end(id, Some(error)).await
+    }
+
+    async fn equivalent(&self, one: (&InstanceKey, &BinlogCoordinates), other: (&InstanceKey, &BinlogCoordinates)) {
+        let recorded = timeout(BACKEND_LIMIT, store::equivalences::record(&self.pool, one, other)).await;
+        let error = match recorded {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => error.chain(),
+            Err(_) => "no answer from the backend".to_owned(),
+        };
+        tracing::warn!(operation.id = self.run.operation, error, "an equivalence of positions was not recorded");
+    }
+}
