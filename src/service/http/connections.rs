@@ -2,11 +2,13 @@
 //!
 //! Every connection takes a place for as long as it is open. When all places are taken, some spare ones let a client in
 //! for one answer: 503, but the health checks are answered (see `guard::admit`), for they are asked because of moments
-//! like this. When the spare ones are taken too, connections are closed unheard.
+//! like this. When the spare ones are taken too, who came first has to go: clients that connect and say nothing could
+//! hold them, while a health check asks as soon as it is connected.
 //!
 //! Who holds a place must use it: a head has to be there in time (see `listen`), and a connection on which no byte
 //! moves either way is closed.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -19,9 +21,10 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, Sleep, sleep};
+use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-/// Most spare places: a few health checks, and the answer 503 for the rest. They are free again at once.
+/// Spare places: a few health checks, and the answer 503 for the rest. They are free again at once.
 pub(super) const SPARE: usize = 32;
 /// A connection on which nothing moves is closed after this long: twice the longest request, during which nothing may.
 const QUIET: Duration = Duration::from_secs(60);
@@ -33,8 +36,15 @@ const SAY_EVERY: Duration = Duration::from_secs(60);
 pub(super) struct Places {
     limit: usize,
     ordinary: Arc<Semaphore>,
-    spare: Arc<Semaphore>,
-    said: Arc<Mutex<Option<Instant>>>,
+    spare: Arc<Mutex<Spare>>,
+}
+
+/// Who has the spare places, in the order in which they came.
+#[derive(Debug, Default)]
+struct Spare {
+    taken: BTreeMap<u64, CancellationToken>,
+    next: u64,
+    said: Option<Instant>,
 }
 
 /// Which kind of place the connection of a request has.
@@ -44,27 +54,63 @@ pub(super) enum Place {
     Spare,
 }
 
+/// A place while it is taken.
+#[derive(Debug)]
+enum Seat {
+    Ordinary { _permit: OwnedSemaphorePermit },
+    Spare { number: u64, places: Places, told_to_go: CancellationToken },
+}
+
 impl Places {
     pub(super) fn new(limit: usize) -> Self {
-        Self {
-            limit,
-            ordinary: Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS))),
-            spare: Arc::new(Semaphore::new(SPARE)),
-            said: Arc::default(),
+        let ordinary = Arc::new(Semaphore::new(limit.clamp(1, Semaphore::MAX_PERMITS)));
+        Self { limit, ordinary, spare: Arc::default() }
+    }
+
+    fn take(&self) -> Seat {
+        if let Ok(permit) = Arc::clone(&self.ordinary).try_acquire_owned() {
+            return Seat::Ordinary { _permit: permit };
+        }
+        metrics::counter!("orchestrator_http_connections_beyond_limit_total").increment(1);
+        let mut spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner);
+        if spare.said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
+            spare.said = Some(Instant::now());
+            tracing::warn!(limit = self.limit, "more clients than HTTPMaxConnections: further ones get status 503");
+        }
+        if spare.taken.len() >= SPARE
+            && let Some((_, first)) = spare.taken.pop_first()
+        {
+            first.cancel();
+        }
+        let (number, told_to_go) = (spare.next, CancellationToken::new());
+        spare.next += 1;
+        spare.taken.insert(number, told_to_go.clone());
+        Seat::Spare { number, places: self.clone(), told_to_go }
+    }
+}
+
+impl Seat {
+    fn place(&self) -> Place {
+        match self {
+            Self::Ordinary { .. } => Place::Ordinary,
+            Self::Spare { .. } => Place::Spare,
         }
     }
 
-    fn take(&self) -> Option<(Place, OwnedSemaphorePermit)> {
-        if let Ok(permit) = Arc::clone(&self.ordinary).try_acquire_owned() {
-            return Some((Place::Ordinary, permit));
+    /// Comes when somebody else needs the place; never for an ordinary one.
+    fn told_to_go(&self) -> BoxFuture<'static, ()> {
+        match self {
+            Self::Ordinary { .. } => Box::pin(std::future::pending()),
+            Self::Spare { told_to_go, .. } => Box::pin(told_to_go.clone().cancelled_owned()),
         }
-        metrics::counter!("orchestrator_http_connections_beyond_limit_total").increment(1);
-        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-        if said.is_none_or(|at| at.elapsed() >= SAY_EVERY) {
-            *said = Some(Instant::now());
-            tracing::warn!(limit = self.limit, "more clients than HTTPMaxConnections: further ones get status 503");
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        if let Self::Spare { number, places, .. } = self {
+            places.spare.lock().unwrap_or_else(PoisonError::into_inner).taken.remove(number);
         }
-        Arc::clone(&self.spare).try_acquire_owned().ok().map(|permit| (Place::Spare, permit))
     }
 }
 
@@ -93,13 +139,16 @@ where
     type Future = BoxFuture<'static, io::Result<(Self::Stream, Self::Service)>>;
 
     fn accept(&self, stream: I, service: S) -> Self::Future {
-        let Some((place, permit)) = self.places.take() else {
-            return Box::pin(std::future::ready(Err(io::Error::other("no place is left"))));
-        };
+        let seat = self.places.take();
         let accepting = self.inner.accept(stream, service);
         Box::pin(async move {
-            let (stream, service) = accepting.await?;
-            Ok((Seated { stream, quiet: Box::pin(sleep(QUIET)), _permit: permit }, Marked { service, place }))
+            let mut told_to_go = seat.told_to_go();
+            let (stream, service) = tokio::select! {
+                accepted = accepting => accepted?,
+                () = &mut told_to_go => return Err(io::Error::from(io::ErrorKind::ConnectionAborted)),
+            };
+            let place = seat.place();
+            Ok((Seated::new(stream, seat, told_to_go), Marked { service, place }))
         })
     }
 }
@@ -127,19 +176,26 @@ impl<S: Service<Request<B>>, B> Service<Request<B>> for Marked<S> {
 }
 
 /// A connection with its place.
-#[derive(Debug)]
 pub(super) struct Seated<T> {
     stream: T,
     quiet: Pin<Box<Sleep>>,
-    _permit: OwnedSemaphorePermit,
+    told_to_go: BoxFuture<'static, ()>,
+    _seat: Seat,
 }
 
 impl<T> Seated<T> {
+    fn new(stream: T, seat: Seat, told_to_go: BoxFuture<'static, ()>) -> Self {
+        Self { stream, quiet: Box::pin(sleep(QUIET)), told_to_go, _seat: seat }
+    }
+
     /// Something moved, or waits: for how long already?
     fn watched<R>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<R>>) -> Poll<io::Result<R>> {
         if polled.is_ready() {
             self.quiet.as_mut().reset(Instant::now() + QUIET);
             return polled;
+        }
+        if self.told_to_go.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::from(io::ErrorKind::ConnectionAborted)));
         }
         ready!(self.quiet.as_mut().poll(cx));
         Poll::Ready(Err(io::Error::from(io::ErrorKind::TimedOut)))
@@ -194,19 +250,38 @@ mod tests {
 
     fn seated(places: &Places, size: usize) -> (Seated<DuplexStream>, DuplexStream) {
         let (stream, client) = duplex(size);
-        let (_, permit) = places.take().expect("a place");
-        (Seated { stream, quiet: Box::pin(sleep(QUIET)), _permit: permit }, client)
+        let seat = places.take();
+        let told_to_go = seat.told_to_go();
+        (Seated::new(stream, seat, told_to_go), client)
     }
 
     #[tokio::test]
     async fn places_are_taken_in_order_and_given_back() {
         let places = Places::new(2);
-        let mut taken: Vec<_> = (0..2 + SPARE).map(|_| places.take().expect("a place")).collect();
-        let kinds: Vec<Place> = taken.iter().map(|(place, _)| *place).collect();
-        assert_eq!(kinds[..3], [Place::Ordinary, Place::Ordinary, Place::Spare]);
-        assert!(places.take().is_none(), "full");
+        let mut taken: Vec<Seat> = (0..3).map(|_| places.take()).collect();
+        let kinds: Vec<Place> = taken.iter().map(Seat::place).collect();
+        assert_eq!(kinds, [Place::Ordinary, Place::Ordinary, Place::Spare]);
         drop(taken.remove(0));
-        assert_eq!(places.take().map(|(place, _)| place), Some(Place::Ordinary));
+        assert_eq!(places.take().place(), Place::Ordinary);
+        drop(taken);
+        assert!(places.spare.lock().expect("held by nobody").taken.is_empty());
+    }
+
+    #[tokio::test]
+    async fn when_all_places_are_taken_the_first_spare_client_goes() {
+        let places = Places::new(1);
+        let (mut ordinary, _client) = seated(&places, 64);
+        let mut spare: Vec<_> = (0..=SPARE).map(|_| seated(&places, 64)).collect();
+        let mut byte = [0_u8; 1];
+        let error = spare[0].0.read_exact(&mut byte).await.expect_err("the first had to go");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+        // Nobody else.
+        for (one, client) in &mut spare[1..] {
+            client.write_all(b"x").await.expect("sent");
+            one.read_exact(&mut byte).await.expect("received");
+        }
+        assert!(futures::poll!(std::pin::pin!(ordinary.read_exact(&mut byte))).is_pending());
+        assert_eq!(places.spare.lock().expect("held by nobody").taken.len(), SPARE);
     }
 
     #[tokio::test(start_paused = true)]
