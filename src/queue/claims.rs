@@ -14,7 +14,8 @@ use crate::engine::{Engine, execute};
 use crate::error::{chain, is_conflict};
 use crate::link::Link;
 
-/// Pause after a claim; doubles up to the configured interval while nothing comes. Each look costs the backend a statement.
+/// Pause after a claim of jobs that come in bursts; doubles up to the configured interval while nothing comes. Each look
+/// costs the backend a statement: routine work, which comes on a timer, shortens no pause.
 const SHORTEST_PAUSE: Duration = Duration::from_millis(50);
 /// After a slot became free, others usually follow: one claim for all of them.
 const GATHER: Duration = Duration::from_millis(2);
@@ -38,7 +39,7 @@ pub(crate) async fn run<C: Send + Sync + 'static>(
             match look(&engine, &mut link).await {
                 Ok(jobs) => {
                     failures = 0;
-                    pause = if jobs.is_empty() {
+                    pause = if jobs.iter().all(|job| job.lane.queue.is_routine()) {
                         (pause * 2).min(poll_interval)
                     } else {
                         SHORTEST_PAUSE.min(poll_interval)

@@ -11,6 +11,7 @@
 //!   came between look-up and insert. The deadlock that remains possible then is a conflict to retry: see [`submit`].
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::ops::Range;
 use std::time::Duration;
 
 use sqlx::mysql::MySqlConnection;
@@ -86,18 +87,84 @@ pub async fn submit(pool: &MySqlPool, jobs: &[NewJob]) -> Result<Vec<Enqueued>, 
     }
 }
 
+/// For one who enqueues a little all the time, such as a scheduler: an insert, where [`enqueue`] takes three statements.
+///
+/// - It takes its ids from a block that serves many batches.
+/// - It does not look first for what waits: it joins that all the same, but only among the ready; and when a claim comes
+///   between, the server may see a deadlock: a conflict to retry.
+#[derive(Debug, Default)]
+pub struct Enqueuer {
+    ids: Range<u64>,
+    /// What the batches of the current transaction left of theirs. Until the commit a block may be given to others.
+    uncommitted: Range<u64>,
+}
+
+impl Enqueuer {
+    /// Enqueues in the caller's transaction; call [`Enqueuer::committed`] when it is.
+    pub async fn enqueue(&mut self, conn: &mut MySqlConnection, jobs: &[NewJob]) -> Result<Vec<Enqueued>, Error> {
+        let mut answers = Vec::with_capacity(jobs.len());
+        let mut ids = std::mem::take(&mut self.ids);
+        for batch in jobs.chunks(BATCH) {
+            answers.extend(insert_batch(conn, &mut ids, batch).await.map_err(Error::backend("enqueue jobs"))?);
+        }
+        self.uncommitted = ids;
+        Ok(answers)
+    }
+
+    /// The transaction of the last batch was committed.
+    pub fn committed(&mut self) {
+        self.ids = std::mem::take(&mut self.uncommitted);
+    }
+}
+
+async fn insert_batch(
+    conn: &mut MySqlConnection,
+    ids: &mut Range<u64>,
+    jobs: &[NewJob],
+) -> sqlx::Result<Vec<Enqueued>> {
+    let mut answers = vec![None; jobs.len()];
+    let first_of = first_of(jobs);
+    let fresh = fresh(jobs, &first_of, &answers);
+    if ids.end - ids.start < fresh.len() as u64 {
+        *ids = reserve(conn).await?;
+    }
+    let from = ids.start;
+    ids.start += fresh.len() as u64;
+    insert(conn, jobs, from, &fresh, &mut answers).await?;
+    Ok(complete(jobs, &first_of, &answers))
+}
+
 async fn enqueue_batch(conn: &mut MySqlConnection, jobs: &[NewJob]) -> sqlx::Result<Vec<Enqueued>> {
     let mut answers: Vec<Option<Enqueued>> = vec![None; jobs.len()];
-    // Within the batch the first of several equal jobs stands for all.
+    let first_of = first_of(jobs);
+    join_waiting(conn, jobs, &first_of, &mut answers).await?;
+    let fresh = fresh(jobs, &first_of, &answers);
+    if !fresh.is_empty() {
+        let from = reserve(conn).await?.start;
+        insert(conn, jobs, from, &fresh, &mut answers).await?;
+    }
+    Ok(complete(jobs, &first_of, &answers))
+}
+
+/// Ids that nobody else gets.
+async fn reserve(conn: &mut MySqlConnection) -> sqlx::Result<Range<u64>> {
+    let block = sqlx::query("INSERT INTO job_sequence () VALUES ()").execute(conn).await?.last_insert_id();
+    Ok(block * IDS_PER_BLOCK..(block + 1) * IDS_PER_BLOCK)
+}
+
+/// Within a batch the first of several equal jobs stands for all.
+fn first_of(jobs: &[NewJob]) -> BTreeMap<&str, usize> {
     let mut first_of: BTreeMap<&str, usize> = BTreeMap::new();
     for (index, job) in jobs.iter().enumerate() {
         if let Some(key) = &job.unique_key {
             first_of.entry(key).or_insert(index);
         }
     }
-    join_waiting(conn, jobs, &first_of, &mut answers).await?;
+    first_of
+}
 
-    // Sorted by key: enqueuers of overlapping batches then wait for each other in one direction.
+/// What is to be inserted, sorted by key: enqueuers of overlapping batches then wait for each other in one direction.
+fn fresh(jobs: &[NewJob], first_of: &BTreeMap<&str, usize>, answers: &[Option<Enqueued>]) -> Vec<usize> {
     let mut fresh: Vec<usize> = (0..jobs.len())
         .filter(|index| match &jobs[*index].unique_key {
             Some(key) => answers[*index].is_none() && first_of[key.as_str()] == *index,
@@ -105,11 +172,13 @@ async fn enqueue_batch(conn: &mut MySqlConnection, jobs: &[NewJob]) -> sqlx::Res
         })
         .collect();
     fresh.sort_by(|a, b| jobs[*a].unique_key.cmp(&jobs[*b].unique_key).then(a.cmp(b)));
-    insert(conn, jobs, &fresh, &mut answers).await?;
+    fresh
+}
 
-    Ok(jobs
-        .iter()
-        .zip(&answers)
+/// An answer for each job: equal ones share theirs.
+fn complete(jobs: &[NewJob], first_of: &BTreeMap<&str, usize>, answers: &[Option<Enqueued>]) -> Vec<Enqueued> {
+    jobs.iter()
+        .zip(answers)
         .map(|(job, answer)| match (answer, &job.unique_key) {
             (Some(answer), _) => *answer,
             (None, Some(key)) => {
@@ -118,7 +187,7 @@ async fn enqueue_batch(conn: &mut MySqlConnection, jobs: &[NewJob]) -> sqlx::Res
             }
             (None, None) => unreachable!("every job without a key was inserted above"),
         })
-        .collect())
+        .collect()
 }
 
 /// Joins what waits already: locks the rows by id and looks whether they are still there.
@@ -204,20 +273,17 @@ async fn join_rows(
     query.build().fetch_all(conn).await?.iter().map(|row| row.try_get("id")).collect()
 }
 
-/// Inserts `fresh`, and finds out whose place was taken meanwhile.
+/// Inserts `fresh`, with ids from `from` on, and finds out whose place was taken.
 async fn insert(
     conn: &mut MySqlConnection,
     jobs: &[NewJob],
+    from: u64,
     fresh: &[usize],
     answers: &mut [Option<Enqueued>],
 ) -> sqlx::Result<()> {
-    if fresh.is_empty() {
-        return Ok(());
-    }
-    let block = sqlx::query("INSERT INTO job_sequence () VALUES ()").execute(&mut *conn).await?.last_insert_id();
     let numbered = |delayed: bool| -> Vec<(u64, usize)> {
-        let ids = (block * IDS_PER_BLOCK)..;
-        ids.zip(fresh)
+        (from..)
+            .zip(fresh)
             .filter(|(_, index)| jobs[**index].is_delayed() == delayed)
             .map(|(id, index)| (id, *index))
             .collect()

@@ -6,11 +6,15 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{chain, is_conflict};
-use crate::finish::{Finish, write};
+use crate::finish::{Finish, Verdict, write};
 use crate::link::Link;
 
-/// How long the first result waits for company. Shorter than anyone notices, long enough to halve the statements under load.
+/// How long a result that somebody may await, or that others act upon, waits for company. Shorter than anyone notices, long
+/// enough to halve the statements under load.
 const WINDOW: Duration = Duration::from_millis(5);
+/// The same for a job that ended well and whose result nobody awaits: its row only has to go. Longer than the jobs that
+/// were claimed together take to end one after the other; if the worker dies meanwhile, they run again.
+const QUIET_WINDOW: Duration = Duration::from_millis(100);
 /// Results per write.
 const MAX_BATCH: usize = 256;
 /// Results held in memory during an outage; when full, jobs keep their slots and the worker claims no more.
@@ -40,20 +44,31 @@ pub(crate) async fn run(mut link: Link, mut results: mpsc::Receiver<Finish>, sto
             () = stop.cancelled() => results.try_recv().ok(),
         };
         let Some(first) = first else { return 0 };
-        if !stop.is_cancelled() {
-            tokio::time::sleep(WINDOW).await;
-        }
-        let mut batch = vec![first];
-        while batch.len() < MAX_BATCH
-            && let Ok(result) = results.try_recv()
-        {
-            batch.push(result);
-        }
+        let batch = gather(first, &mut results, &stop).await;
         let lost = write_all(&mut link, batch, &stop, &mut give_up_at).await;
         if lost > 0 {
             return lost + results.len();
         }
     }
+}
+
+/// The first result and those that come within its window.
+async fn gather(first: Finish, results: &mut mpsc::Receiver<Finish>, stop: &CancellationToken) -> Vec<Finish> {
+    let until = |finish: &Finish| Instant::now() + if finish.verdict == Verdict::Done { QUIET_WINDOW } else { WINDOW };
+    let mut until_when = until(&first);
+    let mut batch = vec![first];
+    while batch.len() < MAX_BATCH {
+        let next = tokio::select! {
+            biased;
+            result = results.recv() => result,
+            () = stop.cancelled() => None,
+            () = tokio::time::sleep_until(until_when.into()) => None,
+        };
+        let Some(next) = next else { break };
+        until_when = until_when.min(until(&next));
+        batch.push(next);
+    }
+    batch
 }
 
 /// Writes the batch, however long it takes; gives up only some time after a stop. Returns how many were left.

@@ -46,6 +46,14 @@ impl Queue {
         }
     }
 
+    /// Holds work that comes on a timer, not in bursts.
+    pub(crate) const fn is_routine(self) -> bool {
+        match self {
+            Queue::Probes | Queue::DeadProbes | Queue::Cleanup => true,
+            Queue::Recovery | Queue::Urgent | Queue::Operations | Queue::Discovery => false,
+        }
+    }
+
     /// The queue of that stored name.
     pub fn parse(name: &str) -> Option<Queue> {
         Queue::ALL.into_iter().find(|queue| queue.name() == name)

@@ -11,8 +11,8 @@
 //! runner.run(shutdown_token).await?;                           // until the token is cancelled, then drains
 //! let answer = queue::await_outcome(&pool, id, timeout).await?; // for jobs with .wants_outcome()
 //! ```
-//! The leader calls [`promote_due`] and [`rescue`] every second or so, [`trim_outcomes`], [`trim_failed`] and
-//! [`forget_dead_workers`] now and then.
+//! The leader calls [`promote_due`] and [`rescue`] when [`Upkeep`] says so, or every second or so; [`trim_outcomes`],
+//! [`trim_failed`] and [`forget_dead_workers`] now and then. One who enqueues a little all the time keeps an [`Enqueuer`].
 //!
 //! # What this is not
 //! - No scheduler: recurring work is enqueued by whoever leads.
@@ -54,6 +54,7 @@ mod finish;
 mod maintenance;
 mod moves;
 mod sql;
+mod upkeep;
 
 pub mod clock;
 mod worker;
@@ -67,7 +68,7 @@ mod runner;
 mod slots;
 
 pub use clock::DbClock;
-pub use enqueue::{Enqueued, enqueue, submit};
+pub use enqueue::{Enqueued, Enqueuer, enqueue, submit};
 pub use error::Error;
 pub use inspect::{Cancelled, Depth, Filter, JobView, State, cancel, depth, list, retry, show};
 pub use job::{Attempt, Backoff, Job, JobError, Limits};
@@ -81,4 +82,5 @@ pub use registry::Registry;
 pub use runner::{Runner, WorkerConfig};
 pub use slots::Concurrency;
 pub use sql::{connect_options, is_in_step, pool_options, session_setup};
+pub use upkeep::{UPKEEP_COLUMNS, Upkeep};
 pub use worker::{DEAD_AFTER, HEARTBEAT, LiveWorker, TRUST_WINDOW, live_workers};

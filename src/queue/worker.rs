@@ -144,11 +144,7 @@ async fn read(conn: &mut MySqlConnection, me: &str) -> sqlx::Result<Read> {
         }
         now = row.try_get("now_micros")?;
         let silent: i64 = row.try_get("silent")?;
-        // A row of a future release we cannot read counts as a worker without datacenters.
-        let datacenters: Vec<String> = serde_json::from_str(&text(row, "lanes")?).unwrap_or_default();
-        if datacenters == [DRAINING] {
-            continue;
-        }
+        let Some(datacenters) = datacenters(&text(row, "lanes")?) else { continue };
         live.push(LiveWorker {
             token: text(row, "token")?,
             name: text(row, "name")?,
@@ -160,6 +156,13 @@ async fn read(conn: &mut MySqlConnection, me: &str) -> sqlx::Result<Read> {
     }
     live.sort_by(|a, b| a.token.cmp(&b.token));
     Ok((live, claims, now))
+}
+
+/// The datacenters of a worker as its row says them; `None` if it takes no jobs.
+pub(crate) fn datacenters(lanes: &str) -> Option<Vec<String>> {
+    // A row of a future release we cannot read counts as a worker without datacenters.
+    let datacenters: Vec<String> = serde_json::from_str(lanes).unwrap_or_default();
+    (datacenters != [DRAINING]).then_some(datacenters)
 }
 
 /// Which lanes to claim from: our own datacenters, and those nobody is dedicated to.

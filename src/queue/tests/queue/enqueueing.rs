@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use harness::Flavor;
-use queue::{Enqueued, Queue, enqueue};
+use queue::{Enqueued, Enqueuer, Queue, enqueue};
 use rstest::rstest;
 use sqlx::Connection;
 
@@ -25,6 +25,39 @@ async fn an_equal_job_joins_the_waiting_one(#[case] flavor: Flavor) {
     assert_eq!(queue.count("job_ready").await, 3);
     assert_eq!(queue.count("job_ready WHERE wants_outcome = 1 AND unique_key = 'k'").await, 1);
     assert_eq!(queue.count("job_ready WHERE wants_outcome = 1").await, 1);
+}
+
+/// One who enqueues a little all the time: many batches share a block of ids, and none gets an id twice.
+#[rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test]
+async fn an_enqueuer_joins_too_and_keeps_its_ids_to_itself(#[case] flavor: Flavor) {
+    let queue = fixture(flavor).await;
+    let mut conn = queue.conn().await;
+    let mut enqueuer = Enqueuer::default();
+    let mut ids = BTreeSet::new();
+    for round in 0..4_u32 {
+        let jobs = [keyed("a", "k"), keyed("b", &format!("l{round}")), keyed("c", "k"), task("d", Act::Wait)];
+        let mut tx = conn.begin().await.unwrap();
+        let answers = enqueuer.enqueue(&mut tx, &jobs).await.unwrap();
+        assert_eq!(answers[0].id(), answers[2].id());
+        assert_eq!((answers[0].is_new(), answers[1].is_new()), (round < 2, true));
+        assert!(!answers[2].is_new() && answers[3].is_new());
+        if round == 0 {
+            tx.rollback().await.unwrap();
+            continue;
+        }
+        tx.commit().await.unwrap();
+        enqueuer.committed();
+        ids.extend(answers.iter().map(|answer| answer.id()));
+        // Others take ids too.
+        ids.insert(queue.submit(&[task("e", Act::Wait)]).await[0].id());
+    }
+    assert_eq!(ids.len(), 1 + 3 * 3, "one that all joined, and three more each time");
+    assert_eq!(queue.count("job_ready").await, 10);
+    assert_eq!(queue.count("job_ready WHERE unique_key = 'k' AND merges = 2").await, 1);
+    assert_eq!(queue.count("job_sequence").await, 1 + 3, "one for the enqueuer, one for each of the others");
 }
 
 #[rstest]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use harness::Flavor;
-use queue::{Rescued, rescue};
+use queue::{Rescued, UPKEEP_COLUMNS, Upkeep, live_workers, promote_due, rescue};
 use rstest::rstest;
 
 use crate::support::{Act, Fixture, fixture, keyed, task, until};
@@ -38,6 +38,47 @@ async fn jobs_of_a_dead_worker_are_given_to_others(#[case] flavor: Flavor) {
     queue.until_empty().await;
     assert_eq!(queue.record.runs("a"), [1, 1], "the lost run did not count as an attempt");
     worker.drain().await;
+}
+
+/// The one look sees what the functions would find, and no more.
+#[rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test]
+async fn a_look_says_what_the_queue_needs(#[case] flavor: Flavor) {
+    let queue = fixture(flavor).await;
+    let look = async || {
+        let row = sqlx::query(&format!("SELECT {UPKEEP_COLUMNS}")).fetch_one(&queue.pool).await.unwrap();
+        Upkeep::read(&row).unwrap()
+    };
+    assert_eq!(look().await, Upkeep::default());
+    let hour = Duration::from_secs(3600);
+    queue.submit(&[task("later", Act::Wait).run_in(hour), task("hers", Act::Wait).worker_hint("her", hour)]).await;
+    let worker = queue.worker_with(|config| config.datacenters = vec!["dc \"1\"".to_owned()]);
+    queue.submit(&[task("now", Act::Wait)]).await;
+    queue.until_claimed(1).await;
+    let (mut seen, mut read) = (look().await, live_workers(&mut queue.conn().await).await.unwrap());
+    // Their silence goes on between the two, and a heartbeat may come.
+    for one in seen.workers.iter_mut().chain(&mut read) {
+        (one.silent_for, one.running) = (Duration::ZERO, 0);
+    }
+    assert_eq!(seen, Upkeep { due: false, lost: false, workers: read });
+    assert_eq!(seen.workers.len(), 1);
+
+    queue.execute("UPDATE job_ready SET hint_until = NOW(6)").await;
+    assert!(look().await.due);
+    promote_due(&mut queue.conn().await).await.unwrap();
+    assert!(!look().await.due);
+    queue.execute("UPDATE job_scheduled SET run_at = NOW(6)").await;
+    assert!(look().await.due);
+    queue.execute("UPDATE job_claimed SET deadline_at = NOW(6) - INTERVAL 1 SECOND ORDER BY id LIMIT 1").await;
+    assert!(look().await.lost);
+    rescue(&mut queue.conn().await).await.unwrap();
+    assert!(!look().await.lost);
+    queue.record.gate.cancel();
+    worker.drain().await;
+    die_with_all(&queue).await;
+    assert!(look().await.lost, "their worker is dead");
 }
 
 #[rstest]
