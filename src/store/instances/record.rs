@@ -2,8 +2,8 @@
 //!
 //! ```text
 //!  batch ─┬─ same facts as this process wrote last ──▶ one narrow UPDATE for all ──┬─ matched all: done, one statement
-//!         │                                                                        └─ fewer: those rows are not as we
-//!         │                                                                            remember, write them in full ─┐
+//!         │                                                                        └─ fewer: ask which, write those
+//!         │                                                                            in full ──────────────────────┐
 //!         ├─ new or changed facts ─────────────────────────────────────────────────────▶ multi-row upsert ◀──────────┘
 //!         └─ failed ──▶ multi-row UPDATE of check columns; facts stay, unknown keys stay unknown
 //! ```
@@ -98,7 +98,9 @@ async fn write(
         if statements::see_patiently(conn, &batch.same).await? == batch.same.len() as u64 {
             report.unchanged = batch.same.len();
         } else {
-            full.extend(batch.same.iter().map(|(_, full)| full));
+            let seen = statements::seen(conn, &batch.same).await?;
+            report.unchanged = seen.len();
+            full.extend(batch.same.iter().filter(|(last, _)| !seen.contains(&last.id)).map(|(_, full)| full));
             full.sort_by_key(|one| one.key);
         }
     }

@@ -1,5 +1,7 @@
 //! The statements that write a batch, in parts that fit a packet and lock in key order.
 
+use std::collections::BTreeSet;
+
 use domain::instance::{InstanceKey, ServerFacts};
 use domain::version::ServerVersion;
 use sqlx::mysql::MySqlConnection;
@@ -40,20 +42,39 @@ pub(super) async fn see_patiently(conn: &mut MySqlConnection, same: &[(Last, Ful
 /// The narrow path. Text protocol: the id lists differ from batch to batch, preparing each would double the round trips.
 /// Holds only integers and a timestamp of ours. The batch's oldest time serves for all: it is true of all.
 async fn see(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<u64, Error> {
-    let at = stamp_literal(same.iter().map(|(_, full)| full.observed_at).min().unwrap_or(0));
+    let at = seen_at(same);
+    // `observed_at` is set last: MySQL and MariaDB assign from left to right.
+    let statement = format!(
+        "UPDATE instance SET last_checked_at = {at}, last_seen_at = {at}, observed_at = {at} \
+          WHERE {rows} AND observed_at < {at}",
+        rows = remembered(same)
+    );
+    // A plain text is sent unprepared (`raw_sql` does the same, in a future that is not `Send` for every lifetime).
+    let done = conn.execute(statement.as_str()).await.map_err(Error::doing(RECORDING))?;
+    Ok(done.rows_affected())
+}
+
+/// Of rows that [`see`] did not all match, the ids of those that are as we remember them all the same, by its work or by a
+/// later check.
+pub(super) async fn seen(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<BTreeSet<u64>, Error> {
+    let statement = format!("SELECT id FROM instance WHERE {} AND observed_at >= {}", remembered(same), seen_at(same));
+    let rows = conn.fetch_all(statement.as_str()).await.map_err(Error::doing(RECORDING))?;
+    rows.iter().map(|row| uint(row, "id")).collect::<sqlx::Result<_>>().map_err(Error::doing(RECORDING))
+}
+
+/// The batch's oldest time, as a literal.
+fn seen_at(same: &[(Last, Full<'_>)]) -> String {
+    stamp_literal(same.iter().map(|(_, full)| full.observed_at).min().unwrap_or(0))
+}
+
+/// The condition that rows are as we remember them.
+fn remembered(same: &[(Last, Full<'_>)]) -> String {
     let mut lasts: Vec<Last> = same.iter().map(|(last, _)| *last).collect();
     lasts.sort_by_key(|last| last.id);
     let join = |texts: Vec<String>| texts.join(",");
     let ids = join(lasts.iter().map(|last| last.id.to_string()).collect());
     let pairs = join(lasts.iter().map(|last| format!("({},{})", last.id, last.facts_hash)).collect());
-    // `observed_at` is set last: MySQL and MariaDB assign from left to right.
-    let statement = format!(
-        "UPDATE instance SET last_checked_at = {at}, last_seen_at = {at}, observed_at = {at} \
-          WHERE id IN ({ids}) AND (id, facts_hash) IN ({pairs}) AND failures = 0 AND observed_at < {at}"
-    );
-    // A plain text is sent unprepared (`raw_sql` does the same, in a future that is not `Send` for every lifetime).
-    let done = conn.execute(statement.as_str()).await.map_err(Error::doing(RECORDING))?;
-    Ok(done.rows_affected())
+    format!("id IN ({ids}) AND (id, facts_hash) IN ({pairs}) AND failures = 0")
 }
 
 /// Chunk by chunk, each its own transaction: rows need not be written together.
