@@ -8,7 +8,7 @@ use queue::DbClock;
 use sqlx::MySqlPool;
 use tokio::sync::Semaphore;
 
-use crate::{Names, Rules};
+use crate::{Names, Recorder, Rules};
 
 /// Settings with their compiled patterns, as one consistent version.
 #[derive(Debug)]
@@ -66,4 +66,8 @@ pub struct Context {
     pub rules: Rules,
     /// What this process last wrote for each instance.
     pub written: store::instances::Written,
+    /// Where routine probes of this process meet to be written together.
+    pub living: Recorder,
+    /// The same for those of instances that were dead.
+    pub dead: Recorder,
 }

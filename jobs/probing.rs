@@ -50,6 +50,11 @@ pub(crate) async fn probe(
     attempt: &Attempt,
 ) -> Result<Summary, JobError> {
     let until = tokio::time::Instant::now() + timeout.saturating_sub(TO_RECORD);
+    // Apart, because the dead take their time.
+    let part = match failures {
+        Failures::RecordAtOnce => ctx.living.expect(),
+        Failures::RecordTogether => ctx.dead.expect(),
+    };
     let config = ctx.config.get();
     let probes = targets.iter().map(Target::key).map(|key| async move { probe_one(ctx, &key).await });
     let probes: Vec<_> = probes.collect();
@@ -98,7 +103,9 @@ pub(crate) async fn probe(
         tracing::warn!(unfinished = left, "probes took longer than their job may; the next slot tries again");
     }
     metrics::counter!("orchestrator_probes_total", "outcome" => "answered").increment(summary.answered as u64);
-    record(ctx, &config, batch).await?;
+    if !batch.is_empty() {
+        part.record(batch, async |all| record(ctx, &config, all).await).await?;
+    }
     Ok(summary)
 }
 

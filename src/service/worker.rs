@@ -60,6 +60,8 @@ pub async fn run_worker(
         names: Names::default(),
         rules: Rules::default(),
         written: store::instances::Written::default(),
+        living: jobs::Recorder::default(),
+        dead: jobs::Recorder::default(),
     });
     let mut worker = WorkerConfig::new(&handles.identity.name);
     worker.token.clone_from(&handles.identity.token);
