@@ -40,6 +40,8 @@ pub struct Leading {
     pub term: Term,
     /// The leader's copy of the fleet.
     pub inventory: Mutex<Inventory>,
+    /// What the queue needs, as of the last look; nothing before the first.
+    pub upkeep: watch::Sender<queue::Upkeep>,
 }
 
 /// Why a tick did nothing or not all of its work.
@@ -151,7 +153,12 @@ async fn serve(
 }
 
 fn start(handles: &Arc<Handles>, term: Term, stop: &CancellationToken) -> JoinSet<()> {
-    let leading = Arc::new(Leading { handles: Arc::clone(handles), term, inventory: Mutex::new(Inventory::default()) });
+    let leading = Arc::new(Leading {
+        handles: Arc::clone(handles),
+        term,
+        inventory: Mutex::new(Inventory::default()),
+        upkeep: watch::Sender::new(queue::Upkeep::default()),
+    });
     let mut set = JoinSet::new();
     duties::start_all(&mut set, &leading, stop);
     set

@@ -1,6 +1,7 @@
 //! What the leader does each tick: one duty, one file.
 
 mod cron_jobs;
+mod look;
 mod place;
 mod probes;
 mod registry;
@@ -16,9 +17,10 @@ use super::{Leading, keep};
 
 /// Starts every duty.
 pub(super) fn start_all(set: &mut JoinSet<()>, leading: &Arc<Leading>, stop: &CancellationToken) {
+    set.spawn(keep(look::Look, Arc::clone(leading), stop.clone()));
     set.spawn(keep(place::Place::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(probes::ScheduleProbes::default(), Arc::clone(leading), stop.clone()));
-    set.spawn(keep(rescue::Rescue, Arc::clone(leading), stop.clone()));
+    set.spawn(keep(rescue::Rescue::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(cron_jobs::CronJobs::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(registry::NodeRegistry, Arc::clone(leading), stop.clone()));
     set.spawn(keep(seeds::Seeds::default(), Arc::clone(leading), stop.clone()));

@@ -1,27 +1,30 @@
 //! The leader's copy of all instances, kept fresh by reading what changed.
 //!
-//! Commits become visible in another order than their `changed_at` suggests, so each read goes back a little behind the
+//! Commits become visible in another order than their `changed_at` suggests, so each look goes back a little behind the
 //! last one, and every now and then all row versions are compared: that also finds rows that were deleted.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use domain::instance::{DbMicros, Instance};
+use queue::{DbClock, Upkeep};
 use sqlx::MySqlPool;
 use store::instances;
 
-/// How far a delta read goes back behind the newest change seen: longer than any recording transaction lasts.
-const OVERLAP_MICROS: DbMicros = 2_000_000;
+/// How far a look goes back behind the last one: longer than any recording transaction lasts. It reads versions only, so
+/// what was seen before costs next to nothing.
+const OVERLAP_MICROS: DbMicros = 5_000_000;
 /// How often all row versions are compared.
 const COMPARE_EVERY: Duration = Duration::from_secs(20);
-/// Rows fetched by id per statement when the comparison finds differences.
+/// Rows fetched by id per statement.
 const FETCH_BATCH: usize = 500;
 
 /// All instances as of the last refresh.
 #[derive(Debug, Default)]
 pub struct Inventory {
     rows: HashMap<u64, Row>,
-    newest: DbMicros,
+    /// The database's time at the last look.
+    looked_at: DbMicros,
     compared_at: Option<Instant>,
     version: u64,
 }
@@ -38,7 +41,12 @@ impl Inventory {
         self.rows.values().map(|row| &row.instance)
     }
 
-    /// Grows with every refresh that changed something.
+    /// It has been read at least once.
+    pub fn is_loaded(&self) -> bool {
+        self.compared_at.is_some()
+    }
+
+    /// Grows with every refresh after which instances may stand elsewhere: another failed check moves nobody.
     pub fn version(&self) -> u64 {
         self.version
     }
@@ -48,15 +56,20 @@ impl Inventory {
         self.rows.get_mut(&id).map(|row| &mut row.instance)
     }
 
-    /// Reads what changed since the last refresh.
-    pub async fn refresh(&mut self, pool: &MySqlPool) -> Result<(), store::Error> {
+    /// Reads what changed since the last refresh; brings along what the queue needs and the database's time.
+    pub async fn refresh(&mut self, pool: &MySqlPool, clock: &DbClock) -> Result<Upkeep, store::Error> {
+        let asked_at = Instant::now();
+        // Before anything was read all is to be compared, and the time before it is of no interest.
+        let since = if self.is_loaded() { self.looked_at - OVERLAP_MICROS } else { DbMicros::MAX };
+        let look = instances::look(pool, since).await?;
+        clock.observe(asked_at, Instant::now(), look.now);
         if self.compared_at.is_none_or(|at| at.elapsed() >= COMPARE_EVERY) {
-            return self.compare(pool).await;
+            self.compare(pool).await?;
+        } else {
+            self.fetch(pool, &look.changed).await?;
         }
-        for (instance, changed_at) in instances::delta(pool, self.newest - OVERLAP_MICROS).await? {
-            self.put(instance, changed_at);
-        }
-        Ok(())
+        self.looked_at = look.now;
+        Ok(look.upkeep)
     }
 
     /// Compares all row versions, fetches what differs, drops what is gone.
@@ -68,26 +81,30 @@ impl Inventory {
         if self.rows.len() != before {
             self.version += 1;
         }
-        let differing: Vec<u64> = index
-            .iter()
-            .filter(|(id, changed_at)| self.rows.get(id).is_none_or(|row| row.changed_at != *changed_at))
-            .map(|(id, _)| *id)
-            .collect();
+        self.fetch(pool, &index).await?;
+        self.compared_at = Some(Instant::now());
+        Ok(())
+    }
+
+    /// Fetches those whose version is not the one we have.
+    async fn fetch(&mut self, pool: &MySqlPool, versions: &[(u64, DbMicros)]) -> Result<(), store::Error> {
+        let differs = |id: &u64, at: &DbMicros| self.rows.get(id).is_none_or(|row| row.changed_at != *at);
+        let differing: Vec<u64> = versions.iter().filter(|(id, at)| differs(id, at)).map(|(id, _)| *id).collect();
         for batch in differing.chunks(FETCH_BATCH) {
             for (instance, changed_at) in instances::read_ids(pool, batch).await? {
                 self.put(instance, changed_at);
             }
         }
-        self.compared_at = Some(Instant::now());
         Ok(())
     }
 
     fn put(&mut self, instance: Instance, changed_at: DbMicros) {
-        self.newest = self.newest.max(changed_at);
-        let seen = self.rows.get(&instance.id).is_some_and(|row| row.changed_at == changed_at);
-        if !seen {
+        let stays = self.rows.get(&instance.id).is_some_and(|Row { instance: old, .. }| {
+            old.key == instance.key && old.facts == instance.facts && old.placement == instance.placement
+        });
+        if !stays {
             self.version += 1;
-            self.rows.insert(instance.id, Row { instance, changed_at });
         }
+        self.rows.insert(instance.id, Row { instance, changed_at });
     }
 }

@@ -118,7 +118,7 @@ async fn without_workers_the_queue_does_not_grow(#[case] flavor: Flavor) -> Resu
         Ok(count(&pool, merges).await? >= 2)
     })
     .await?;
-    assert_eq!(count(&pool, "SELECT COUNT(*) FROM job_ready WHERE kind = 'probe_dead'").await?, 3);
+    assert_eq!(count(&pool, "SELECT COUNT(*) FROM job_ready WHERE kind = 'probe_dead'").await?, 2);
     assert_eq!(count(&pool, "SELECT COUNT(*) FROM job_ready WHERE kind = 'probe_shard'").await?, 1);
     let ticks = "SELECT COUNT(*) FROM schedule_tick WHERE tick_at < '2020-01-01'";
     assert_eq!(count(&pool, ticks).await?, 0, "ticks are of the database's clock, not of the process's");

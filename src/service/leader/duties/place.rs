@@ -10,8 +10,8 @@ use domain::topology::{self, Naming, Node};
 
 use crate::leader::{Duty, DutyError, Inventory, Leading};
 
-/// New facts are placed within this time.
-const EVERY: Duration = Duration::from_millis(500);
+/// How soon after a look that brought new facts they are placed.
+const EVERY: Duration = Duration::from_millis(100);
 /// Even without new facts: aliases may have been overridden.
 const AT_LEAST_EVERY: Duration = Duration::from_secs(10);
 /// Aliases and domains are registered again after this long, changed or not: far below their shortest lifetime.
@@ -47,9 +47,9 @@ impl Duty for Place {
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
         let pool = &leading.handles.pool;
         let mut inventory = leading.inventory.lock().await;
-        inventory.refresh(pool).await?;
         let version = inventory.version();
-        if self.placed.is_some_and(|(at_version, at)| at_version == version && at.elapsed() < AT_LEAST_EVERY) {
+        let is_placed = self.placed.is_some_and(|(at, when)| at == version && when.elapsed() < AT_LEAST_EVERY);
+        if is_placed || !inventory.is_loaded() {
             return Ok(());
         }
         let naming = Naming {

@@ -16,6 +16,8 @@ use crate::leader::{Duty, DutyError, Inventory, Leading};
 
 /// A new server is asked for by the probe that saw it first; this is the safety net.
 const EVERY: Duration = Duration::from_secs(5);
+/// Pause while the inventory has not been read yet.
+const UNTIL_LOADED: Duration = Duration::from_millis(100);
 /// Pause after the first and the longest pause between tries of a server that nobody can reach.
 const FIRST_PAUSE: Duration = Duration::from_secs(10);
 const LONGEST_PAUSE: Duration = Duration::from_secs(600);
@@ -24,22 +26,28 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(600);
 #[derive(Debug, Default)]
 pub(super) struct Seeds {
     asked: HashMap<InstanceKey, (Instant, Duration)>,
+    /// The last tick had an inventory to look at.
+    looked: bool,
 }
 
 impl Duty for Seeds {
     const NAME: &'static str = "seeds";
 
     fn every(&self, _: &Leading) -> Duration {
-        EVERY
+        if self.looked { EVERY } else { UNTIL_LOADED }
     }
 
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
         let config = leading.handles.config.get();
-        let mut wanted = mentioned(&*leading.inventory.lock().await, &config);
         let seeds = configured(&config);
-        for seed in &seeds {
-            wanted.entry(seed.clone()).or_default();
-        }
+        let wanted = {
+            let inventory = leading.inventory.lock().await;
+            self.looked = inventory.is_loaded();
+            if !self.looked {
+                return Ok(());
+            }
+            wanted(&inventory, &config, &seeds)
+        };
         let mentioned: Vec<InstanceKey> = wanted.keys().cloned().collect();
         if mentioned.is_empty() {
             self.asked.clear();
@@ -85,18 +93,19 @@ fn sources(inventory: &Inventory) -> HashSet<InstanceKey> {
     replicas.filter_map(|one| one.facts.source().cloned()).collect()
 }
 
-/// Servers that known servers mention and the inventory lacks, with the lane of who mentions them.
-fn mentioned(inventory: &Inventory, config: &Configuration) -> BTreeMap<InstanceKey, String> {
+/// Servers that known servers mention or that are seeds, and that the inventory lacks; with the lane of who mentions them.
+fn wanted(inventory: &Inventory, config: &Configuration, seeds: &[InstanceKey]) -> BTreeMap<InstanceKey, String> {
     let known: HashSet<&InstanceKey> = inventory.instances().map(|one| &one.key).collect();
-    let mut mentioned = BTreeMap::new();
+    let seeds = seeds.iter().filter(|seed| !known.contains(seed));
+    let mut wanted: BTreeMap<InstanceKey, String> = seeds.map(|seed| (seed.clone(), String::new())).collect();
     for one in inventory.instances() {
         for neighbour in jobs::neighbours(config, &one.facts) {
             if neighbour.is_valid() && !known.contains(&neighbour) {
-                mentioned.insert(neighbour, one.lane.clone());
+                wanted.insert(neighbour, one.lane.clone());
             }
         }
     }
-    mentioned
+    wanted
 }
 
 /// Those of `seeds` whose host goes by another name under which the server is known, or was told to be forgotten.
