@@ -25,6 +25,7 @@ pub(crate) fn read<C: Columns>(rows: &[C]) -> Result<Option<ReplicaFacts>, Strin
     let name = channel(chosen);
     let mut facts = read_channel(chosen)?;
     facts.other_channels = sourced().map(channel).filter(|other| *other != name).collect();
+    facts.channel = name;
     Ok(Some(facts))
 }
 
@@ -72,6 +73,7 @@ fn read_channel(row: &impl Columns) -> Result<ReplicaFacts, String> {
         mariadb_io_pos: gtid_set(row, "Gtid_IO_Pos"),
         has_filters: FILTERS.iter().any(|name| row.text(name).is_some_and(|text| !text.is_empty())),
         tls: tls(row),
+        channel: String::new(),
         other_channels: Vec::new(),
         // Not among the columns: the probe adds it where it asks for the variables.
         applies_out_of_order: None,
@@ -196,11 +198,11 @@ mod tests {
         let channel = |name: &str, host: &str| row(&format!("Source_Host={host}\nSource_Port=1\nChannel_Name={name}"));
         let facts = |rows: &[_]| {
             let facts = read(rows).expect("readable").expect("a replica");
-            (facts.source.hostname, facts.other_channels.join(","))
+            (facts.source.hostname, facts.channel, facts.other_channels.join(","))
         };
-        let chosen = |host: &str, others: &str| (host.to_owned(), others.to_owned());
-        assert_eq!(facts(&[channel("a", "one"), channel("", "two")]), chosen("two", "a"));
-        assert_eq!(facts(&[channel("", ""), channel("b", "three"), channel("c", "four")]), chosen("three", "c"));
+        let chosen = |host: &str, name: &str, others: &str| (host.to_owned(), name.to_owned(), others.to_owned());
+        assert_eq!(facts(&[channel("a", "one"), channel("", "two")]), chosen("two", "", "a"));
+        assert_eq!(facts(&[channel("", ""), channel("b", "three"), channel("c", "four")]), chosen("three", "b", "c"));
     }
 
     #[test]

@@ -197,6 +197,9 @@ pub struct ReplicaFacts {
     pub has_filters: bool,
     /// TLS options of the connection to the source: every change of source re-states them.
     pub tls: SourceTls,
+    /// Name of the channel all this is about; empty for the default channel, which nearly every replica has alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub channel: String,
     /// Names of further channels that replicate from elsewhere (multi-source).
     pub other_channels: Vec<String>,
     /// Transactions may be applied in another order than the source committed them: several applier threads and no
