@@ -283,7 +283,9 @@ fn bent_greeting() -> impl Strategy<Value = Vec<u8>> {
     let bends = proptest::collection::vec((4_usize..60, any::<u8>()), 0..4);
     (proptest::sample::select(&PLUGINS[..]), any::<bool>(), bends).prop_map(|(plugin, is_new, bends)| {
         let mut bytes = greeting(CAPABILITIES | if is_new { DEPRECATE_EOF } else { 0 }, plugin);
-        bends.into_iter().for_each(|(at, byte)| bytes[at] = byte);
+        for (at, byte) in bends {
+            bytes[at] = byte;
+        }
         bytes
     })
 }
