@@ -11,8 +11,8 @@ section! {
         "Jobs a worker runs at once. A probe job covers a whole shard of servers.";
     node_name: String = String::new() => "NodeName" (New), Effective, Restart,
         "Name of this process in the registry of nodes; empty = made from host name and process id.";
-    node_heartbeat_seconds: u64 = 2 => "NodeHeartbeatSeconds" (New), Effective, Restart,
-        "How often each process reports that it lives. After three missed reports its jobs go to others.";
+    node_heartbeat_seconds: u64 = 5 => "NodeHeartbeatSeconds" (New), Effective, Restart,
+        "How often each process reports itself to the registry of nodes, which takes it for dead after 15 seconds of silence. The jobs of a dead worker go to others sooner, by heartbeats of their own.";
     leader_lease_seconds: u64 = 3 => "LeaderLeaseSeconds" (New), Effective, Restart,
         "How long a service may lead without renewing. Bounds the time without a leader after a crash; renewed at a third of it.";
     connection_budget: u64 = 0 => "ConnectionBudget" (New), Effective, Restart,

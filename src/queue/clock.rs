@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 
 /// A short round trip stops counting after this time: clocks drift, and a backend fail-over changes them.
 const READING_LIFE: Duration = Duration::from_secs(60);
+/// Within this time after any reading nobody need ask: drift is microseconds, and a changed clock shows at the next one.
+const HEARD_LATELY: Duration = Duration::from_secs(5);
 
 /// Estimates the database's time. Share it in an `Arc`.
 #[derive(Debug)]
 pub struct DbClock {
     started: Instant,
     reading: Mutex<Option<Reading>>,
+    heard_at: Mutex<Option<Instant>>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -27,13 +30,14 @@ struct Reading {
 
 impl DbClock {
     pub fn new() -> Self {
-        Self { started: Instant::now(), reading: Mutex::new(None) }
+        Self { started: Instant::now(), reading: Mutex::default(), heard_at: Mutex::default() }
     }
 
     /// Takes in an answer to `TIMESTAMPDIFF(MICROSECOND, '1970-01-01', NOW(6))`.
     pub fn observe(&self, asked_at: Instant, answered_at: Instant, db_micros: i64) {
         let round_trip = answered_at.saturating_duration_since(asked_at);
         let fresh = Reading { at: asked_at + round_trip / 2, db_micros, round_trip };
+        *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(answered_at);
         let mut reading = self.reading.lock().unwrap_or_else(PoisonError::into_inner);
         let keep = reading.is_some_and(|old| {
             let apart = project(old, fresh.at).abs_diff(db_micros);
@@ -66,15 +70,23 @@ impl DbClock {
         self.reading.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
-    /// Asks the database now, for processes without a worker's heartbeat.
+    /// The database's time, asked for unless something else brought it lately, as a worker's heartbeats do.
     pub async fn ask(&self, conn: &mut sqlx::MySqlConnection) -> Result<i64, crate::Error> {
         let asked_at = Instant::now();
+        if self.heard_lately(asked_at) {
+            return Ok(self.at(asked_at));
+        }
         let micros: i64 = sqlx::query_scalar("SELECT TIMESTAMPDIFF(MICROSECOND, '1970-01-01', NOW(6))")
             .fetch_one(conn)
             .await
             .map_err(crate::Error::backend("read the backend's clock"))?;
         self.observe(asked_at, Instant::now(), micros);
         Ok(micros)
+    }
+
+    fn heard_lately(&self, now: Instant) -> bool {
+        let heard_at = *self.heard_at.lock().unwrap_or_else(PoisonError::into_inner);
+        heard_at.is_some_and(|at| now.saturating_duration_since(at) < HEARD_LATELY)
     }
 }
 
@@ -112,6 +124,17 @@ mod tests {
         // A minute later it is all we have.
         clock.observe(start + 70_000 * MS, start + 70_100 * MS, 71_000_000);
         assert_eq!(clock.at(start + 70_050 * MS), 71_000_000);
+    }
+
+    #[test]
+    fn whoever_heard_the_clock_lately_need_not_ask() {
+        let (clock, start) = (DbClock::new(), Instant::now());
+        assert!(!clock.heard_lately(start));
+        clock.observe(start, start + MS, 1_000_000);
+        assert!(clock.heard_lately(start + 4_000 * MS) && !clock.heard_lately(start + 5_001 * MS));
+        // A worse reading is not believed, but heard all the same.
+        clock.observe(start + 5_000 * MS, start + 5_100 * MS, 6_050_000);
+        assert!(clock.heard_lately(start + 6_000 * MS));
     }
 
     #[test]
