@@ -1,10 +1,10 @@
 //! The port to the record of steps and to the locks under which they are done.
 
 use std::future::Future;
-use std::time::Instant;
 
 use domain::instance::{BinlogCoordinates, InstanceKey};
 use domain::plan::Step;
+use tokio::time::Instant;
 
 /// Where a step stands in its plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -1,7 +1,6 @@
 //! The managed servers as they are: looks through the prober, orders through `mysql::apply`.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use domain::instance::{Answer, InstanceKey, ServerFacts};
 use domain::plan::Action;
@@ -12,12 +11,12 @@ use mysql::apply::{ApplyError, Order, apply};
 use crate::fleet::{Change, Fleet, FleetError};
 
 /// Turns the names that a server mentions into those by which we know the servers.
-pub type Resolver = Arc<dyn for<'a> Fn(&'a mut ServerFacts) -> BoxFuture<'a, ()> + Send + Sync>;
+pub type Resolver<'r> = Box<dyn for<'a> Fn(&'a mut ServerFacts) -> BoxFuture<'a, ()> + Send + Sync + 'r>;
 
 /// The managed servers.
 pub struct MySqlFleet<'a> {
     prober: &'a Prober,
-    resolver: Resolver,
+    resolver: Resolver<'a>,
     /// Names that replicas are to use for a server instead of the one we know it by.
     names_for_replicas: BTreeMap<InstanceKey, String>,
     /// `ReplicationCredentialsQuery`; empty if not configured.
@@ -28,7 +27,7 @@ impl<'a> MySqlFleet<'a> {
     /// A fleet for one operation. `names_for_replicas`: see `Instance::unresolved_hostname`.
     pub fn new(
         prober: &'a Prober,
-        resolver: Resolver,
+        resolver: Resolver<'a>,
         names_for_replicas: BTreeMap<InstanceKey, String>,
         credentials_query: &str,
     ) -> Self {

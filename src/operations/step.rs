@@ -1,11 +1,11 @@
 //! One step: fence, look, send, look again, record.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::instance::{BinlogCoordinates, InstanceKey, ServerFacts, ThreadState};
-use domain::plan::{Action, Position, Step};
-use tokio::time::{sleep, timeout_at};
+use domain::plan::{Action, Condition, Position, Step};
+use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::fleet::{Change, Fleet, FleetError};
@@ -54,7 +54,7 @@ pub(crate) async fn run<F: Fleet, L: Ledger>(
     cancellable: bool,
 ) -> Result<(), StepError> {
     let limit = Duration::from_secs(u64::from(step.limit_seconds)).max(SEND_WINDOW);
-    let ends = tokio::time::Instant::now() + limit;
+    let ends = Instant::now() + limit;
     let grant = means.ledger.begin(place, step).await.map_err(StepError::Ledger)?;
     let result = perform(means, step, grant.until, ends, cancellable).await;
     let recorded = match &result {
@@ -69,13 +69,13 @@ async fn perform<F: Fleet, L: Ledger>(
     means: Means<'_, F, L>,
     step: &Step,
     until: Instant,
-    ends: tokio::time::Instant,
+    ends: Instant,
     cancellable: bool,
 ) -> Result<(), StepError> {
-    let names = before_servers(step);
+    let names = others(step);
     // A look that takes longer than we may still send would be for nothing.
     let looking = look_all(means.fleet, &step.on, &names);
-    let looked = timeout_at(until.into(), looking).await;
+    let looked = timeout_at(until, looking).await;
     let facts = looked
         .unwrap_or_else(|_| Err(format!("{} and those it needs did not answer in time", step.on)))
         .map_err(StepError::Before)?;
@@ -112,8 +112,8 @@ async fn send<F: Fleet>(
         let reason = "nothing was sent: too little time is left in which its lock is surely ours".to_owned();
         return Err(FleetError::Unsuitable { key: step.on.clone(), reason });
     }
-    let change = Change { on: &step.on, action, facts, until };
-    let waited = timeout_at((until + LEAST_TIME).into(), fleet.apply(change)).await;
+    let change = Change { on: &step.on, action, facts, until: until.into_std() };
+    let waited = timeout_at(until + LEAST_TIME, fleet.apply(change)).await;
     waited.unwrap_or_else(|_| {
         Err(FleetError::Unknown { key: step.on.clone(), reason: "no answer within the limit".to_owned() })
     })
@@ -123,14 +123,15 @@ async fn send<F: Fleet>(
 async fn verify<F: Fleet, L: Ledger>(
     means: Means<'_, F, L>,
     step: &Step,
-    ends: tokio::time::Instant,
+    ends: Instant,
     cancellable: bool,
     doubt: Option<String>,
 ) -> Result<(), StepError> {
     if step.after.is_empty() {
         return doubt.map_or(Ok(()), |reason| Err(StepError::After(reason)));
     }
-    let names = after_servers(step);
+    let names: BTreeSet<InstanceKey> =
+        step.after.iter().filter_map(Condition::other_server).filter(|key| **key != step.on).cloned().collect();
     let mut unmet = doubt.unwrap_or_default();
     let mut pause = FIRST_PAUSE;
     loop {
@@ -149,7 +150,7 @@ async fn verify<F: Fleet, L: Ledger>(
                 }
             }
         }
-        if tokio::time::Instant::now() + pause >= ends {
+        if Instant::now() + pause >= ends {
             return Err(StepError::After(format!("{unmet} (waited {} s)", step.limit_seconds)));
         }
         let waits_only = matches!(step.action, Action::Drain);
@@ -194,47 +195,10 @@ async fn look_all<F: Fleet>(fleet: &F, on: &InstanceKey, others: &BTreeSet<Insta
     Ok(facts)
 }
 
-/// Servers besides its own that the step reads before it is sent.
-fn before_servers(step: &Step) -> BTreeSet<InstanceKey> {
-    let mut named: BTreeSet<InstanceKey> =
-        step.before.iter().filter_map(|condition| condition.other_server()).cloned().collect();
-    match &step.action {
-        Action::RunUntil { position }
-        | Action::ChangeSource { position, .. }
-        | Action::RenameSource { position, .. } => named.extend(read_at(position).cloned()),
-        Action::CopyCredentials { from } => named.extend([from.clone()]),
-        Action::Stop { .. }
-        | Action::Start { .. }
-        | Action::Drain
-        | Action::ResetReplica
-        | Action::SetReadOnly { .. }
-        | Action::SetSemiSync { .. }
-        | Action::SetDelay { .. }
-        | Action::InjectEmpty { .. }
-        | Action::SkipOne
-        | Action::ResetBinaryLogs { .. }
-        | Action::FlushBinaryLogs { .. }
-        | Action::PurgeBinaryLogs { .. }
-        | Action::KillQuery { .. } => {}
-    }
-    named.remove(&step.on);
-    named
-}
-
-fn after_servers(step: &Step) -> BTreeSet<InstanceKey> {
-    let named = step.after.iter().filter_map(|condition| condition.other_server());
-    named.filter(|key| **key != step.on).cloned().collect()
-}
-
-fn read_at(position: &Position) -> Option<&InstanceKey> {
-    match position {
-        Position::ExecutedBy(key) | Position::EndOf(key) => Some(key),
-        Position::Auto
-        | Position::MariadbSlavePos
-        | Position::MariadbCurrentPos
-        | Position::At(_)
-        | Position::Unchanged => None,
-    }
+/// Servers besides its own that the step reads: for its position, and for what must hold before and after it. Whether
+/// what must hold afterwards can be told is better found out before.
+fn others(step: &Step) -> BTreeSet<InstanceKey> {
+    step.servers().into_iter().filter(|key| **key != step.on).cloned().collect()
 }
 
 /// The action with its position as the servers say it now.

@@ -1,14 +1,14 @@
 //! The ledger in the backend: a row per step, written in the transaction that proves every lock of the operation ours.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use domain::instance::{BinlogCoordinates, InstanceKey};
 use domain::plan::Step;
 use sqlx::MySqlPool;
 use store::maintenance::FencingToken;
 use store::operations::{NewStep, Run};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::ledger::{Grant, Ledger, LedgerError, Place, StepId};
 use crate::{LOCK_MARGIN, SEND_WINDOW};

@@ -1,1 +1,465 @@
+//! The executor on servers in memory: faults at every place, in virtual time.
 
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use domain::instance::{BinlogCoordinates, InstanceKey, ReplicaFacts, ServerFacts, ThreadState};
+use domain::plan::{
+    Action, Branch, Condition, Method, Plan, Position, Request, SourceOptions, Step, Threads, running_threads,
+};
+use tokio::time::{Instant, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    BranchResult, Change, Ending, Fleet, FleetError, Grant, Ledger, LedgerError, Options, Part, Place, Report,
+    SEND_WINDOW, StepId, execute,
+};
+
+fn key(host: &str) -> InstanceKey {
+    InstanceKey::new(host, 3306)
+}
+
+fn replica_of(source: &str) -> ServerFacts {
+    let exec = BinlogCoordinates { file: "log.1".to_owned(), position: 100 };
+    let replica = ReplicaFacts {
+        source: key(source),
+        io_thread: ThreadState::Running,
+        sql_thread: ThreadState::Running,
+        read: exec.clone(),
+        exec,
+        ..ReplicaFacts::default()
+    };
+    let binlog = BinlogCoordinates { file: "own.7".to_owned(), position: 700 };
+    ServerFacts { replica: Some(replica), binlog, ..ServerFacts::default() }
+}
+
+/// What is to go wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Fault {
+    /// The server answers nothing, ever: SIGSTOP.
+    Hangs(InstanceKey),
+    /// The process dies when this many orders have been sent, before or after the last takes effect.
+    DiesBefore(usize),
+    DiesAfter(usize),
+    /// This order is refused.
+    Refuses(usize),
+    /// This order takes effect, but its answer is lost.
+    LosesAnswer(usize),
+    /// This order does nothing, and says nothing of it.
+    Lies(usize),
+}
+
+#[derive(Default)]
+struct Memory {
+    servers: Mutex<BTreeMap<InstanceKey, ServerFacts>>,
+    faults: Vec<Fault>,
+    sent: Mutex<Vec<(InstanceKey, Action)>>,
+    /// Most orders under way at once.
+    under_way: Mutex<(usize, usize)>,
+}
+
+impl Memory {
+    fn new(servers: &[(&str, ServerFacts)], faults: &[Fault]) -> Self {
+        let servers = servers.iter().map(|(name, facts)| (key(name), facts.clone())).collect();
+        Self { servers: Mutex::new(servers), faults: faults.to_vec(), ..Self::default() }
+    }
+
+    fn facts(&self, name: &str) -> ServerFacts {
+        self.servers.lock().unwrap()[&key(name)].clone()
+    }
+
+    fn source(&self, name: &str) -> String {
+        self.facts(name).source().unwrap().hostname.clone()
+    }
+
+    fn threads(&self, name: &str) -> Threads {
+        running_threads(&self.facts(name))
+    }
+
+    fn sent(&self) -> usize {
+        self.sent.lock().unwrap().len()
+    }
+
+    fn change(&self, on: &InstanceKey, action: &Action) {
+        let mut servers = self.servers.lock().unwrap();
+        let Some(replica) = servers.get_mut(on).and_then(|facts| facts.replica.as_mut()) else { return };
+        let state = |running| if running { ThreadState::Running } else { ThreadState::Stopped };
+        match action {
+            Action::Stop { threads } | Action::Start { threads } => {
+                let running = matches!(action, Action::Start { .. });
+                if threads.io {
+                    replica.io_thread = state(running);
+                }
+                if threads.sql {
+                    replica.sql_thread = state(running);
+                }
+            }
+            Action::ChangeSource { to, position, .. } => {
+                replica.source = to.clone();
+                if let Position::At(at) = position {
+                    (replica.exec, replica.read) = (at.clone(), at.clone());
+                }
+            }
+            Action::RunUntil { position: Position::At(at) } => (replica.exec, replica.read) = (at.clone(), at.clone()),
+            other => panic!("not in these plans: {other:?}"),
+        }
+    }
+}
+
+impl Fleet for Memory {
+    async fn look(&self, key: &InstanceKey) -> Result<ServerFacts, FleetError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        if self.faults.contains(&Fault::Hangs(key.clone())) {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            return Err(FleetError::Unreachable { key: key.clone(), reason: "no answer within 1 s".to_owned() });
+        }
+        self.servers
+            .lock()
+            .unwrap()
+            .get(key)
+            .cloned()
+            .ok_or_else(|| FleetError::Unreachable { key: key.clone(), reason: "nobody there".to_owned() })
+    }
+
+    async fn apply(&self, change: Change<'_>) -> Result<(), FleetError> {
+        assert!(change.until > Instant::now().into_std(), "sent after the deadline");
+        let number = {
+            let mut sent = self.sent.lock().unwrap();
+            sent.push((change.on.clone(), change.action.clone()));
+            sent.len()
+        };
+        {
+            let mut under_way = self.under_way.lock().unwrap();
+            under_way.0 += 1;
+            under_way.1 = under_way.1.max(under_way.0);
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        self.under_way.lock().unwrap().0 -= 1;
+        let on = change.on.clone();
+        for fault in &self.faults {
+            match fault {
+                Fault::Hangs(hung) if *hung == on => std::future::pending().await,
+                Fault::DiesBefore(at) if *at == number => std::future::pending().await,
+                Fault::DiesAfter(at) if *at == number => {
+                    self.change(&on, change.action);
+                    std::future::pending::<()>().await;
+                }
+                Fault::Refuses(at) if *at == number => {
+                    return Err(FleetError::Refused { key: on, reason: "no".to_owned() });
+                }
+                Fault::LosesAnswer(at) if *at == number => {
+                    self.change(&on, change.action);
+                    return Err(FleetError::Unknown { key: on, reason: "cut".to_owned() });
+                }
+                Fault::Lies(at) if *at == number => return Ok(()),
+                _ => {}
+            }
+        }
+        self.change(&on, change.action);
+        Ok(())
+    }
+}
+
+/// A ledger with one token that can be lost.
+#[derive(Default)]
+struct Book {
+    rows: Mutex<Vec<(Place, String, Option<Result<(), String>>)>>,
+    /// The lock is another's after this many steps have begun.
+    lost_after: Option<usize>,
+    /// The backend is away after this many.
+    away_after: Option<usize>,
+    equivalent: Mutex<Vec<(InstanceKey, InstanceKey)>>,
+}
+
+impl Book {
+    fn begun(&self, part: Part) -> usize {
+        self.rows.lock().unwrap().iter().filter(|row| row.0.part == part).count()
+    }
+}
+
+impl Ledger for Book {
+    async fn begin(&self, place: Place, step: &Step) -> Result<Grant, LedgerError> {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let mut rows = self.rows.lock().unwrap();
+        if self.lost_after.is_some_and(|after| rows.len() >= after) {
+            return Err(LedgerError::Fenced("taken over".to_owned()));
+        }
+        if self.away_after.is_some_and(|after| rows.len() >= after) {
+            return Err(LedgerError::Away("gone".to_owned()));
+        }
+        rows.push((place, step.to_string(), None));
+        Ok(Grant { id: StepId(rows.len() as u64 - 1), until: Instant::now() + SEND_WINDOW })
+    }
+
+    async fn done(&self, id: StepId) -> Result<(), LedgerError> {
+        self.rows.lock().unwrap()[usize::try_from(id.0).unwrap()].2 = Some(Ok(()));
+        Ok(())
+    }
+
+    async fn failed(&self, id: StepId, error: &str) -> Result<(), LedgerError> {
+        self.rows.lock().unwrap()[usize::try_from(id.0).unwrap()].2 = Some(Err(error.to_owned()));
+        Ok(())
+    }
+
+    async fn equivalent(&self, one: (&InstanceKey, &BinlogCoordinates), other: (&InstanceKey, &BinlogCoordinates)) {
+        self.equivalent.lock().unwrap().push((one.0.clone(), other.0.clone()));
+    }
+}
+
+fn stop(on: &str) -> Step {
+    Step::new(&key(on), Action::Stop { threads: Threads::BOTH }, 10).then(Condition::Threads { running: Threads::NONE })
+}
+
+fn start(on: &str) -> Step {
+    Step::new(&key(on), Action::Start { threads: Threads::BOTH }, 10)
+        .then(Condition::Replicating { threads: Threads::BOTH })
+}
+
+fn change(on: &str, to: &str, position: Position) -> Step {
+    let options = SourceOptions::default();
+    Step::new(&key(on), Action::ChangeSource { to: key(to), position, options }, 10)
+        .when(Condition::Threads { running: Threads::NONE })
+        .then(Condition::ReplicatesFrom { source: key(to) })
+}
+
+/// Moves `on` below `to`; `left` of the steps: what a planner would leave out in the world as it is.
+fn branch(on: &str, to: &str, memory: &Memory) -> Branch {
+    let mut steps = Vec::new();
+    if memory.source(on) != to {
+        if memory.threads(on) != Threads::NONE {
+            steps.push(stop(on));
+        }
+        steps.push(change(on, to, Position::Auto));
+    }
+    if memory.source(on) != to || memory.threads(on) != Threads::BOTH {
+        steps.push(start(on));
+    }
+    Branch { instance: key(on), new_source: Some(key(to)), locks: vec![key(on)], steps, restore: vec![start(on)] }
+}
+
+fn plan(branches: Vec<Branch>) -> Plan {
+    Plan {
+        request: Request::MoveGtid { instance: key("a"), below: key("z") },
+        method: Method::Gtid,
+        because: String::new(),
+        warnings: Vec::new(),
+        locks: Vec::new(),
+        head: Vec::new(),
+        branches,
+        tail: Vec::new(),
+        left_out: Vec::new(),
+        answers_for: None,
+    }
+}
+
+fn world(faults: &[Fault]) -> Memory {
+    Memory::new(&[("p", ServerFacts::default()), ("z", replica_of("p")), ("a", replica_of("p"))], faults)
+}
+
+async fn run(plan: &Plan, memory: &Memory, book: &Book) -> Report {
+    execute(plan, memory, book, &Options::default()).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_move_is_done_step_by_step_and_recorded() {
+    let (memory, book) = (world(&[]), Book::default());
+    let report = run(&plan(vec![branch("a", "z", &memory)]), &memory, &book).await;
+    assert_eq!(report.ending, Ending::Ended);
+    assert_eq!(report.branches[0].result, BranchResult::Done);
+    assert_eq!((memory.source("a").as_str(), memory.threads("a")), ("z", Threads::BOTH));
+    let rows = book.rows.lock().unwrap();
+    assert_eq!(rows.len(), 3);
+    assert!(rows.iter().all(|row| row.2 == Some(Ok(()))), "{rows:?}");
+    assert!(book.equivalent.lock().unwrap().is_empty(), "GTID says nothing about positions");
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_resumes_after_a_death_at_any_step_finishes() {
+    for at in 1..=3 {
+        for fault in [Fault::DiesBefore(at), Fault::DiesAfter(at)] {
+            let memory = world(std::slice::from_ref(&fault));
+            let first = plan(vec![branch("a", "z", &memory)]);
+            let book = Book::default();
+            let died = timeout(Duration::from_secs(1), run(&first, &memory, &book)).await;
+            assert!(died.is_err(), "{fault:?}: the process did not die");
+            let again = plan(vec![branch("a", "z", &memory)]);
+            let report = run(&again, &memory, &Book::default()).await;
+            assert!(report.branches[0].result.is_done(), "{fault:?}: {report:?}");
+            assert_eq!((memory.source("a").as_str(), memory.threads("a")), ("z", Threads::BOTH), "{fault:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_or_ignored_order_ends_the_branch_and_its_threads_run_again() {
+    for (fault, error) in [(Fault::Refuses(2), "a:3306 refused: no"), (Fault::Lies(2), "replicates from p")] {
+        let (memory, book) = (world(std::slice::from_ref(&fault)), Book::default());
+        let report = run(&plan(vec![branch("a", "z", &memory)]), &memory, &book).await;
+        let BranchResult::Failed { error: told, restore_errors } = &report.branches[0].result else {
+            panic!("{report:?}")
+        };
+        assert!(told.contains(error) && restore_errors.is_empty(), "{fault:?}: {report:?}");
+        assert_eq!((memory.source("a").as_str(), memory.threads("a")), ("p", Threads::BOTH), "{fault:?}");
+        assert_eq!(book.begun(Part::Restore(0)), 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_order_without_answer_is_judged_by_a_look() {
+    for at in 1..=3 {
+        let (memory, book) = (world(&[Fault::LosesAnswer(at)]), Book::default());
+        let report = run(&plan(vec![branch("a", "z", &memory)]), &memory, &book).await;
+        assert!(report.branches[0].result.is_done(), "{at}: {report:?}");
+        assert_eq!(memory.sent(), 3, "nothing is sent twice");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_condition_that_does_not_hold_lets_nothing_be_sent() {
+    let (memory, book) = (world(&[]), Book::default());
+    let wrong = change("a", "z", Position::Auto).when(Condition::ReplicatesFrom { source: key("other") });
+    let mut only = branch("a", "z", &memory);
+    only.steps = vec![wrong];
+    let report = run(&plan(vec![only]), &memory, &book).await;
+    assert!(
+        matches!(&report.branches[0].result, BranchResult::NotBegun(why) if why.contains("receiver")),
+        "{report:?}"
+    );
+    assert!(memory.sent() == 0 && !report.touched && book.begun(Part::Restore(0)) == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lost_lock_or_ledger_stops_everything_without_putting_back() {
+    for after in 0..3 {
+        for away in [false, true] {
+            let memory = Memory::new(
+                &[
+                    ("p", ServerFacts::default()),
+                    ("z", replica_of("p")),
+                    ("a", replica_of("p")),
+                    ("b", replica_of("p")),
+                ],
+                &[],
+            );
+            let mut book = Book { lost_after: Some(after), ..Book::default() };
+            if away {
+                book = Book { away_after: Some(after), ..Book::default() };
+            }
+            let mut plan = plan(vec![branch("a", "z", &memory), branch("b", "z", &memory)]);
+            plan.tail = vec![start("z")];
+            let options = Options { max_parallel: 1, ..Options::default() };
+            let report = execute(&plan, &memory, &book, &options).await;
+            let ended_so = match &report.ending {
+                Ending::Fenced(_) => !away,
+                Ending::LedgerAway(_) => away,
+                _ => false,
+            };
+            assert!(ended_so, "{report:?}");
+            assert_eq!(memory.sent(), after, "one order for each step that was allowed");
+            assert_eq!(book.begun(Part::Restore(0)) + book.begun(Part::Tail), 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hung_server_costs_bounded_time_and_harms_no_other() {
+    let memory = Memory::new(
+        &[("p", ServerFacts::default()), ("z", replica_of("p")), ("a", replica_of("p")), ("b", replica_of("p"))],
+        &[],
+    );
+    let plan = plan(vec![branch("a", "z", &memory), branch("b", "z", &memory)]);
+    let memory = Memory { faults: vec![Fault::Hangs(key("a"))], ..memory };
+    let (began, book) = (Instant::now(), Book::default());
+    let report = run(&plan, &memory, &book).await;
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    assert!(report.branches[0].result.error().unwrap().contains("a:3306"), "{report:?}");
+    assert!(report.branches[1].result.is_done());
+    assert_eq!(memory.source("b"), "z");
+}
+
+#[tokio::test(start_paused = true)]
+async fn branches_run_side_by_side_within_the_limit_and_fail_alone() {
+    let names = ["a", "b", "c", "d", "e", "f"];
+    let mut servers = vec![("p", ServerFacts::default()), ("z", replica_of("p"))];
+    servers.extend(names.iter().map(|name| (*name, replica_of("p"))));
+    let memory = Memory::new(&servers, &[]);
+    let plan = plan(names.iter().map(|name| branch(name, "z", &memory)).collect());
+    let mut options = Options { max_parallel: 3, ..Options::default() };
+    options.withheld.insert(key("c"), "held by somebody".to_owned());
+    let report = execute(&plan, &memory, &Book::default(), &options).await;
+    assert_eq!(memory.under_way.lock().unwrap().1, 3);
+    let done: BTreeSet<&str> =
+        report.branches.iter().filter(|one| one.result.is_done()).map(|one| one.instance.hostname.as_str()).collect();
+    assert_eq!(done, BTreeSet::from(["a", "b", "d", "e", "f"]));
+    assert_eq!(report.branches[2].result, BranchResult::NotBegun("held by somebody".to_owned()));
+    assert_eq!(memory.source("c"), "p");
+}
+
+#[tokio::test(start_paused = true)]
+async fn cancelling_stops_before_the_next_step_and_puts_back() {
+    let memory = world(&[]);
+    let token = CancellationToken::new();
+    let options = Options { cancelled: token.clone(), ..Options::default() };
+    let plan = plan(vec![branch("a", "z", &memory)]);
+    let book = Book::default();
+    let canceller = async {
+        while memory.sent() < 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        token.cancel();
+    };
+    let (report, ()) = tokio::join!(execute(&plan, &memory, &book, &options), canceller);
+    assert_eq!(report.ending, Ending::Cancelled);
+    assert_eq!((memory.source("a").as_str(), memory.threads("a")), ("p", Threads::BOTH));
+    assert_eq!(book.begun(Part::Branch(0)), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_tail_follows_a_failed_head_and_failed_branches() {
+    // The head stops the source, each branch runs up to its end, the tail starts it again.
+    for refused in [1, 2] {
+        let memory = world(&[Fault::Refuses(refused)]);
+        let mut plan = plan(vec![branch("a", "z", &memory)]);
+        plan.head = vec![stop("z")];
+        plan.tail = vec![start("z")];
+        let book = Book::default();
+        let report = run(&plan, &memory, &book).await;
+        assert_eq!(memory.threads("z"), Threads::BOTH, "{report:?}");
+        assert_eq!(book.begun(Part::Tail), 1);
+        assert_eq!(book.begun(Part::Branch(0)), usize::from(refused == 2), "no branch after a failed head");
+        assert!(!report.branches[0].result.is_done());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn positions_are_read_when_the_step_begins_and_remembered_as_equal() {
+    let (memory, book) = (world(&[]), Book::default());
+    let mut only = branch("a", "z", &memory);
+    let moving = change("a", "z", Position::EndOf(key("z")));
+    only.steps = vec![stop("a"), moving, start("a")];
+    let report = run(&plan(vec![only]), &memory, &book).await;
+    assert!(report.branches[0].result.is_done(), "{report:?}");
+    let at = BinlogCoordinates { file: "own.7".to_owned(), position: 700 };
+    let sent = memory.sent.lock().unwrap();
+    assert!(
+        matches!(&sent[1].1, Action::ChangeSource { position: Position::At(found), .. } if *found == at),
+        "{sent:?}"
+    );
+    assert_eq!(*book.equivalent.lock().unwrap(), [(key("p"), key("z"))]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn draining_a_stopped_applier_fails_at_once() {
+    let memory = world(&[]);
+    memory.change(&key("a"), &Action::Stop { threads: Threads::SQL });
+    memory.servers.lock().unwrap().get_mut(&key("a")).unwrap().replica.as_mut().unwrap().read.position = 900;
+    let mut only = branch("a", "z", &memory);
+    only.steps = vec![Step::new(&key("a"), Action::Drain, 300).then(Condition::Drained)];
+    only.restore = Vec::new();
+    let began = Instant::now();
+    let report = run(&plan(vec![only]), &memory, &Book::default()).await;
+    assert!(report.branches[0].result.error().unwrap().contains("applier does not run"), "{report:?}");
+    assert!(began.elapsed() < Duration::from_secs(1));
+    assert_eq!(memory.sent(), 0, "waiting is not an order");
+}

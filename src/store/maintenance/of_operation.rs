@@ -14,6 +14,8 @@ use crate::error::is_duplicate;
 use crate::operations::{Run, is_ours};
 use crate::sql::{check_key, cut, interval, key, uint};
 
+const NODE_CHARS: usize = 64;
+
 /// Locks all these instances for a run of an operation, in the order of their keys, or none of them.
 /// [`Error::Refused`] names the first holder met, with nothing changed. `None`: the operation is no longer this run's.
 /// Begins a transaction of its own, and tries again when the server ends it because of a conflict.
@@ -30,8 +32,7 @@ pub async fn begin_for_operation(
     for key in &sorted {
         check_key(DOING, key)?;
     }
-    // Who asked is kept in full with the operation: here a long name is cut, not refused.
-    let claim = Claim { owner: cut(claim.owner, OWNER_CHARS), ..claim };
+    let claim = fitting(claim);
     let mut conn = pool.acquire().await.map_err(Error::doing(DOING))?;
     let mut tries = 0;
     loop {
@@ -100,7 +101,7 @@ pub async fn take_over(
     claim: Claim<'_>,
 ) -> Result<BTreeMap<InstanceKey, FencingToken>, Error> {
     const DOING: &str = "take over the locks of an operation";
-    let claim = Claim { owner: cut(claim.owner, OWNER_CHARS), ..claim };
+    let claim = fitting(claim);
     let held = held_by(conn, operation).await?;
     let mut tokens = BTreeMap::new();
     for (token, key) in held {
@@ -157,6 +158,11 @@ pub async fn end_for(conn: &mut MySqlConnection, operation: u64) -> Result<u64, 
         audit::write(conn, &Entry::instance("end-maintenance", key, "", &message)).await?;
     }
     Ok(held.len() as u64)
+}
+
+/// Who asked and who carries it out is kept in full with the operation: here a long name is cut, not refused.
+fn fitting(claim: Claim<'_>) -> Claim<'_> {
+    Claim { owner: cut(claim.owner, OWNER_CHARS), holder_node: cut(claim.holder_node, NODE_CHARS), ..claim }
 }
 
 async fn held_by(conn: &mut MySqlConnection, operation: u64) -> Result<Vec<(FencingToken, InstanceKey)>, Error> {
