@@ -18,6 +18,7 @@ pub mod jobs;
 pub mod leadership;
 pub mod maintenance;
 pub mod names;
+pub mod operations;
 pub mod nodes;
 pub mod pools;
 pub mod replication;
