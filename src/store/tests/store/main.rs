@@ -5,6 +5,7 @@ mod clusters;
 mod find;
 mod fleet;
 mod leases;
+mod operations;
 mod operator;
 mod record;
 mod schema;
