@@ -27,6 +27,7 @@ mod errant;
 #[cfg(test)]
 mod fixture;
 mod gtid;
+mod in_place;
 mod kill;
 mod movability;
 mod position;
@@ -68,6 +69,8 @@ pub struct World<'a> {
     pub instances: &'a BTreeMap<InstanceKey, Instance>,
     /// Threads that ran before this operation touched the server; empty for one that has not begun.
     pub baseline: &'a Baseline,
+    /// The plan of the run that this one takes up again, if it does: what "its source's source" meant then.
+    pub earlier: Option<&'a Plan>,
     /// Pairs of positions recorded at earlier moves.
     pub equivalences: &'a [Equivalence],
     /// The settings that decide.

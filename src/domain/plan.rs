@@ -29,13 +29,14 @@ use crate::instance::{InstanceKey, ServerFacts, ThreadState};
 
 pub use check::{Flaw, MAX_EMPTY_TRANSACTIONS, MAX_FLUSHES, check};
 pub use condition::{Condition, Unmet};
+pub(crate) use condition::{missing_of_received, received_is_applied};
 pub use refusal::{Refusal, Rule};
 pub use request::Request;
 pub use step::{Action, Position, SemiSyncSide, SourceOptions, Step, Threads};
 pub use text::Detail;
 
-/// By what means the position in the new source is found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// By what means the position in the new source is found. A later one asks more of the servers, or says less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
     /// MySQL GTID: auto-position.

@@ -56,6 +56,7 @@ const RULES: &[Rule] = &[
     restoring_only_starts,
     one_server_is_opened_for_writes,
     binary_logs_are_reset_with_care,
+    effects_are_verified,
     limits_are_bounded,
     arguments_are_sane,
 ];
@@ -262,19 +263,74 @@ fn one_server_is_opened_for_writes(plan: &Plan) -> Vec<String> {
     flaws
 }
 
-/// Removing all binary logs breaks every replica, and the executed set is lost if nobody declares it again.
+/// Removing all binary logs breaks every replica; what was executed is lost if nobody sees to it that it is declared again.
 fn binary_logs_are_reset_with_care(plan: &Plan) -> Vec<String> {
     let mut flaws = Vec::new();
     for step in plan.steps() {
-        let Action::ResetBinaryLogs { purged } = &step.action else { continue };
+        let Action::ResetBinaryLogs { errant } = &step.action else { continue };
         if !step.before.contains(&Condition::NoReplicas) {
             flaws.push(format!("{} loses its binary logs and may have replicas", step.on));
         }
-        if !step.after.contains(&Condition::Executed { gtids: purged.clone() }) {
-            flaws.push(format!("nobody looks whether {} has its executed GTIDs back", step.on));
+        let looked = step
+            .after
+            .iter()
+            .any(|condition| matches!(condition, Condition::Executed { .. } | Condition::HasExecuted { .. }));
+        if !looked || !step.after.contains(&Condition::HasNotExecuted { gtids: errant.clone() }) {
+            flaws.push(format!("nobody looks whether {} has its executed GTIDs back, without {errant}", step.on));
         }
     }
     flaws
+}
+
+/// A step that was sent has succeeded only when its effect is seen. A drain is nothing but looking.
+fn effects_are_verified(plan: &Plan) -> Vec<String> {
+    let unseen = plan.steps().filter(|step| !is_verified(step));
+    unseen.map(|step| format!("nobody looks whether it worked: {step}")).collect()
+}
+
+fn is_verified(step: &Step) -> bool {
+    let seen = |wanted: fn(&Action, &Condition) -> bool| step.after.iter().any(|one| wanted(&step.action, one));
+    match &step.action {
+        Action::Stop { .. } => seen(|action, one| match (action, one) {
+            (Action::Stop { threads }, Condition::Threads { running }) => {
+                !(threads.io && running.io || threads.sql && running.sql)
+            }
+            _ => false,
+        }),
+        // "Started" where the source cannot be reached: nobody will see that receiver connected.
+        Action::Start { .. } => seen(|action, one| match (action, one) {
+            (Action::Start { threads }, Condition::Replicating { threads: seen } | Condition::Threads { running: seen }) => {
+                seen.io >= threads.io && seen.sql >= threads.sql
+            }
+            _ => false,
+        }),
+        Action::Drain => step.after.contains(&Condition::Drained),
+        Action::RunUntil { .. } => seen(|_, one| {
+            matches!(
+                one,
+                Condition::AppliedToEndOf { .. } | Condition::AppliedLike { .. } | Condition::AppliedTo { .. }
+            )
+        }),
+        Action::ChangeSource { to, .. } => step.after.contains(&Condition::ReplicatesFrom { source: to.clone() }),
+        Action::RenameSource { to, port, .. } => {
+            step.after.contains(&Condition::ReplicatesFrom { source: InstanceKey::new(to, *port) })
+        }
+        Action::ResetReplica => step.after.contains(&Condition::NoReplica),
+        Action::SetReadOnly { read_only, .. } => step.after.contains(&Condition::ReadOnly { read_only: *read_only }),
+        Action::SetSemiSync { side, enabled } => {
+            step.after.contains(&Condition::SemiSync { side: *side, enabled: *enabled })
+        }
+        Action::SetDelay { seconds } => step.after.contains(&Condition::Delay { seconds: u64::from(*seconds) }),
+        Action::InjectEmpty { .. } => seen(|_, one| matches!(one, Condition::HasExecuted { .. })),
+        // Has a rule of its own.
+        Action::ResetBinaryLogs { .. }
+        // Nothing in a server's facts tells.
+        | Action::CopyCredentials { .. }
+        | Action::SkipOne
+        | Action::FlushBinaryLogs { .. }
+        | Action::PurgeBinaryLogs { .. }
+        | Action::KillQuery { .. } => true,
+    }
 }
 
 fn limits_are_bounded(plan: &Plan) -> Vec<String> {
@@ -311,7 +367,7 @@ fn arguments_are_sane(plan: &Plan) -> Vec<String> {
         Action::ChangeSource { to, .. } => !to.is_valid(),
         Action::CopyCredentials { from } => *from == step.on,
         Action::KillQuery { id } => *id == 0,
-        Action::ResetBinaryLogs { purged } => mysql::GtidSet::parse(purged).is_err(),
+        Action::ResetBinaryLogs { errant } => mysql::GtidSet::parse(errant).map_or(true, |set| set.is_empty()),
         Action::Drain
         | Action::RunUntil { .. }
         | Action::ResetReplica

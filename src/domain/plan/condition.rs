@@ -41,6 +41,10 @@ pub enum Condition {
     Delay { seconds: u64 },
     /// Its set of executed GTIDs is exactly this.
     Executed { gtids: String },
+    /// These GTIDs, at least, are among the executed ones.
+    HasExecuted { gtids: String },
+    /// None of these GTIDs is among the executed ones.
+    HasNotExecuted { gtids: String },
     /// It has applied its source's log up to exactly the end of that server's own log.
     AppliedToEndOf { other: InstanceKey },
     /// Both replicate from one source and have applied its log up to the same place.
@@ -79,6 +83,8 @@ impl Condition {
             | Self::SemiSync { .. }
             | Self::Delay { .. }
             | Self::Executed { .. }
+            | Self::HasExecuted { .. }
+            | Self::HasNotExecuted { .. }
             | Self::AppliedTo { .. }
             | Self::UsingGtid { .. }
             | Self::NoReplicas => None,
@@ -156,6 +162,16 @@ impl Condition {
                 };
                 if same { Ok(()) } else { unmet(format!("{key} has executed {:?}, not {gtids:?}", own.gtid.executed)) }
             }
+            Self::HasExecuted { gtids } => match (GtidSet::parse(&own.gtid.executed), GtidSet::parse(gtids)) {
+                (Ok(now), Ok(wanted)) if now.contains(&wanted) => Ok(()),
+                (Ok(now), Ok(wanted)) => unmet(format!("{key} has not executed {}", wanted.subtract(&now))),
+                _ => unmet(format!("it cannot be told whether {key} has executed {gtids:?}")),
+            },
+            Self::HasNotExecuted { gtids } => match (GtidSet::parse(&own.gtid.executed), GtidSet::parse(gtids)) {
+                (Ok(now), Ok(unwanted)) if now.intersect(&unwanted).is_empty() => Ok(()),
+                (Ok(now), Ok(unwanted)) => unmet(format!("{key} has executed {}", now.intersect(&unwanted))),
+                _ => unmet(format!("it cannot be told whether {key} has executed {gtids:?}")),
+            },
             Self::AppliedToEndOf { other: name } => {
                 let (end, now) = (&other(name)?.binlog, &replica()?.exec);
                 if end == now {

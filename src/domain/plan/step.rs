@@ -103,8 +103,8 @@ pub enum Action {
     InjectEmpty { gtids: Vec<String> },
     /// Skip one event group (no GTID).
     SkipOne,
-    /// Remove all binary logs and GTIDs, then declare these as executed.
-    ResetBinaryLogs { purged: String },
+    /// Remove all binary logs and GTIDs, then declare as executed what was executed when the step began, without these.
+    ResetBinaryLogs { errant: String },
     /// Begin a new binary log, so many times.
     FlushBinaryLogs { times: u32 },
     /// Remove the logs before this one.

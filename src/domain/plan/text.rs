@@ -176,6 +176,7 @@ impl fmt::Display for Position {
         match self {
             Self::Auto => f.write_str("auto-position"),
             Self::MariadbSlavePos => f.write_str("its own slave_pos"),
+            Self::MariadbCurrentPos => f.write_str("its own current_pos"),
             Self::At(coordinates) => write!(f, "{coordinates}"),
             Self::ExecutedBy(key) => write!(f, "the position that {key} has applied"),
             Self::EndOf(key) => write!(f, "the end of {key}'s binary log"),
@@ -208,8 +209,8 @@ impl fmt::Display for Action {
                 many => write!(f, "commit {} empty transactions: {}", many.len(), shortened(many)),
             },
             Self::SkipOne => f.write_str("skip one event group"),
-            Self::ResetBinaryLogs { purged } => {
-                write!(f, "remove all binary logs and GTIDs, then declare {purged:?} as executed")
+            Self::ResetBinaryLogs { errant } => {
+                write!(f, "remove all binary logs and GTIDs, then declare all but {errant} as executed again")
             }
             Self::FlushBinaryLogs { times: 1 } => f.write_str("begin a new binary log"),
             Self::FlushBinaryLogs { times } => write!(f, "begin a new binary log, {times} times"),
@@ -245,7 +246,14 @@ impl fmt::Display for Condition {
             }
             Self::Delay { seconds } => write!(f, "its delay is {seconds} s"),
             Self::Executed { gtids } => write!(f, "its executed GTIDs are {gtids:?}"),
+            Self::HasExecuted { gtids } => write!(f, "it has executed {gtids}"),
+            Self::HasNotExecuted { gtids } => write!(f, "it has not executed {gtids}"),
             Self::AppliedToEndOf { other } => write!(f, "it has applied {other}'s log to its end"),
+            Self::AppliedLike { other } => write!(f, "it has applied their source's log as far as {other}"),
+            Self::AppliedTo { at } => write!(f, "it has applied its source's log up to {at}"),
+            Self::StandsStill { other } => write!(f, "the applier of {other} does not run"),
+            Self::UsingGtid { using: true } => f.write_str("it replicates with GTID"),
+            Self::UsingGtid { using: false } => f.write_str("it replicates without GTID"),
             Self::NoReplicas => f.write_str("it has no replicas"),
         }
     }

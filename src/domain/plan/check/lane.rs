@@ -10,6 +10,8 @@ use crate::plan::{Action, Condition, Method, Plan, Position, Request, Step, Thre
 struct Known<'a> {
     /// Threads that are stopped.
     stopped: Threads,
+    /// The receiver is started.
+    receiving: bool,
     /// Nothing is lost when the relay logs go.
     safe: bool,
     /// Nothing is lost when they go and this server becomes the source.
@@ -28,6 +30,7 @@ impl<'a> Known<'a> {
             match condition {
                 Condition::Threads { running } => {
                     self.stopped = Threads { io: !running.io, sql: !running.sql };
+                    self.receiving = running.io;
                     if running.io {
                         (self.safe, self.safe_in) = (false, None);
                     }
@@ -39,7 +42,12 @@ impl<'a> Known<'a> {
         }
         for condition in conditions.iter().filter(|_| self.stopped.io) {
             match condition {
-                Condition::Drained | Condition::NoReplica | Condition::AppliedToEndOf { .. } => self.safe = true,
+                // Stopped at a place that another server's log names: what comes after it is fetched again from there.
+                Condition::Drained
+                | Condition::NoReplica
+                | Condition::AppliedToEndOf { .. }
+                | Condition::AppliedLike { .. }
+                | Condition::AppliedTo { .. } => self.safe = true,
                 Condition::ReceivedIsIn { other } => self.safe_in = Some(other),
                 _ => {}
             }
@@ -51,8 +59,10 @@ impl<'a> Known<'a> {
             Action::Stop { threads } => {
                 self.stopped.io |= threads.io;
                 self.stopped.sql |= threads.sql;
+                self.receiving &= !threads.io;
             }
             Action::Start { threads } => {
+                self.receiving |= threads.io;
                 self.stopped.io &= !threads.io;
                 self.stopped.sql &= !threads.sql;
                 if threads.io {
@@ -60,8 +70,7 @@ impl<'a> Known<'a> {
                 }
             }
             Action::Drain => self.safe = self.stopped.io,
-            // Stopped at a place that another server's log names: what comes after it is fetched again from there.
-            Action::RunUntil { .. } => (self.stopped.sql, self.safe) = (true, self.stopped.io),
+            Action::RunUntil { .. } => self.stopped.sql = true,
             // Nothing is left that could be lost.
             Action::ChangeSource { .. } | Action::RenameSource { .. } | Action::ResetReplica => self.safe = true,
             _ => {}
@@ -101,8 +110,14 @@ pub(super) fn sources_change_safely(plan: &Plan) -> Vec<String> {
             Action::ChangeSource { to, position, .. } => (known.safe || known.safe_in == Some(to), Some(position)),
             Action::RenameSource { position, .. } => (known.safe || known.safe_in.is_some(), Some(position)),
             Action::ResetReplica => (known.safe || known.safe_in.is_some(), None),
-            Action::SetDelay { .. } if !known.stopped.sql => {
-                flaws.push(format!("the applier may be running: {step}"));
+            Action::SetDelay { .. } => {
+                if !known.stopped.sql {
+                    flaws.push(format!("the applier may be running: {step}"));
+                }
+                // Options changed while both threads are stopped: relay logs go, as with a change of source.
+                if !known.receiving && !known.safe && known.safe_in.is_none() {
+                    flaws.push(format!("received transactions may be discarded: {step}"));
+                }
                 return;
             }
             _ => return,
@@ -135,7 +150,8 @@ pub(super) fn positions_stand_still(plan: &Plan) -> Vec<String> {
     walk(plan, |step, servers| {
         let (Action::RunUntil { position } | Action::ChangeSource { position, .. }) = &step.action else { return };
         let (Position::ExecutedBy(key) | Position::EndOf(key)) = position else { return };
-        let still = servers.get(key).is_some_and(|known| known.stopped.sql);
+        let still = servers.get(key).is_some_and(|known| known.stopped.sql)
+            || step.before.contains(&Condition::StandsStill { other: key.clone() });
         if !still {
             flaws.push(format!("{key} may move on while its position is read: {step}"));
         }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::instance::SourceTls;
-use crate::plan::{Method, Position, SemiSyncSide};
+use crate::plan::{Method, Position};
 
 fn key(name: &str) -> InstanceKey {
     InstanceKey::new(name, 3306)
@@ -17,11 +17,18 @@ fn change(to: &str, position: Position) -> Action {
 }
 
 fn stop(on: &str, threads: Threads) -> Step {
-    Step::new(&key(on), Action::Stop { threads }, 10).when(server(1))
+    let left = if threads == Threads::IO { Threads::SQL } else { Threads::NONE };
+    let step = Step::new(&key(on), Action::Stop { threads }, 10).when(server(1));
+    step.then(Condition::Threads { running: left })
+}
+
+fn drain(on: &str) -> Step {
+    Step::new(&key(on), Action::Drain, 60).then(Condition::Drained)
 }
 
 fn start(on: &str) -> Step {
     Step::new(&key(on), Action::Start { threads: Threads::BOTH }, 10)
+        .then(Condition::Replicating { threads: Threads::BOTH })
 }
 
 /// `name` moves below `to` by GTID.
@@ -32,13 +39,14 @@ fn gtid_branch(name: &str, to: &str) -> Branch {
         locks: vec![key(name)],
         steps: vec![
             stop(name, Threads::IO),
-            Step::new(&key(name), Action::Drain, 60),
+            drain(name),
             stop(name, Threads::SQL),
             Step::new(&key(name), change(to, Position::Auto), 10)
                 .when(server(1))
                 .when(Condition::Threads { running: Threads::NONE })
                 .when(Condition::Drained)
-                .when(Condition::PurgedByIsHere { other: key(to) }),
+                .when(Condition::PurgedByIsHere { other: key(to) })
+                .then(Condition::ReplicatesFrom { source: key(to) }),
             start(name),
         ],
         restore: vec![start(name)],
@@ -63,10 +71,12 @@ fn move_up() -> Plan {
     plan.branches[0].steps = vec![
         stop("m", Threads::BOTH),
         stop("i", Threads::BOTH),
-        Step::new(&key("i"), Action::RunUntil { position: Position::EndOf(key("m")) }, 60),
+        Step::new(&key("i"), Action::RunUntil { position: Position::EndOf(key("m")) }, 60)
+            .then(Condition::AppliedToEndOf { other: key("m") }),
         Step::new(&key("i"), change("g", Position::ExecutedBy(key("m"))), 10)
             .when(server(1))
-            .when(Condition::AppliedToEndOf { other: key("m") }),
+            .when(Condition::AppliedToEndOf { other: key("m") })
+            .then(Condition::ReplicatesFrom { source: key("g") }),
         start("i"),
         start("m"),
     ];
@@ -80,14 +90,18 @@ fn alone(request: Request, action: Action) -> Plan {
 }
 
 fn open() -> Plan {
-    alone(Request::SetWriteable { instance: key("b") }, Action::SetReadOnly { read_only: false, with_super: true })
+    let request = Request::SetWriteable { instance: key("b") };
+    let mut plan = alone(request, Action::SetReadOnly { read_only: false, with_super: true });
+    plan.branches[0].steps[0].after = vec![Condition::ReadOnly { read_only: false }];
+    plan
 }
 
 fn reset() -> Plan {
     let gtids = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5".to_owned();
     let request = Request::GtidErrantResetMaster { instance: key("b") };
-    let mut plan = alone(request, Action::ResetBinaryLogs { purged: gtids.clone() });
-    let step = plan.branches[0].steps.remove(0).when(Condition::NoReplicas).then(Condition::Executed { gtids });
+    let mut plan = alone(request, Action::ResetBinaryLogs { errant: gtids.clone() });
+    let step = plan.branches[0].steps.remove(0).when(Condition::NoReplicas);
+    let step = step.then(Condition::HasNotExecuted { gtids }).then(Condition::Executed { gtids: String::new() });
     plan.branches[0].steps.push(step);
     plan
 }
@@ -126,8 +140,7 @@ fn every_server_changed_is_locked() {
     check_plan(
         open(),
         |plan| {
-            plan.head =
-                vec![Step::new(&key("x"), Action::SetSemiSync { side: SemiSyncSide::Source, enabled: true }, 10)];
+            plan.head = vec![Step::new(&key("x"), Action::FlushBinaryLogs { times: 1 }, 10)];
             plan.request = Request::MakeMaster { instance: key("b") };
         },
         "x:3306 is changed without a lock",
@@ -160,6 +173,7 @@ fn a_source_changes_only_between_stopped_threads() {
         move_up(),
         |plan| {
             steps(plan)[1] = stop("i", Threads::SQL);
+            steps(plan)[1].after = vec![Condition::Threads { running: Threads::IO }];
             // Without the receiver stopped nothing is safe either: state that it is, to see the one flaw.
             steps(plan)[3].action = change("g", Position::ExecutedBy(key("i")));
         },
@@ -203,7 +217,7 @@ fn received_transactions_are_kept() {
         gtid_plan(),
         |plan| {
             unguarded(plan);
-            steps(plan)[0] = Step::new(&key("b"), Action::Drain, 60).then(Condition::Drained);
+            steps(plan)[0] = drain("b");
             steps(plan)[1] = stop("b", Threads::BOTH);
         },
         "received transactions may be discarded",
@@ -213,7 +227,7 @@ fn received_transactions_are_kept() {
         gtid_plan(),
         |plan| {
             unguarded(plan);
-            steps(plan).insert(1, Step::new(&key("b"), Action::Drain, 60));
+            steps(plan).insert(1, drain("b"));
             steps(plan).insert(2, start("b"));
             steps(plan).insert(3, stop("b", Threads::BOTH));
         },
@@ -235,7 +249,7 @@ fn positions_are_read_from_servers_that_stand_still() {
         move_up(),
         |plan| {
             steps(plan).remove(0);
-            steps(plan)[1] = Step::new(&key("i"), Action::Drain, 60);
+            steps(plan)[1] = drain("i");
         },
         running,
     );
@@ -244,7 +258,7 @@ fn positions_are_read_from_servers_that_stand_still() {
         move_up(),
         |plan| {
             steps(plan)[0] = stop("m", Threads::IO);
-            steps(plan)[2] = Step::new(&key("i"), Action::Drain, 60);
+            steps(plan)[2] = drain("i");
         },
         running,
     );
@@ -273,9 +287,7 @@ fn no_loops() {
         |plan| {
             plan.branches[0] = gtid_branch("b", "o");
             plan.locks = vec![key("o")];
-            plan.head = vec![
-                Step::new(&key("o"), Action::SetSemiSync { side: SemiSyncSide::Source, enabled: true }, 10).when(below),
-            ];
+            plan.head = vec![Step::new(&key("o"), Action::FlushBinaryLogs { times: 1 }, 10).when(below)];
         },
         "b:3306 would replicate from o:3306, which is below it",
     );
@@ -341,7 +353,9 @@ fn what_is_stopped_is_started() {
         "m:3306: receiver and applier would stay stopped",
     );
     let request = Request::StopReplica { instance: key("b") };
-    check_plan(alone(request, Action::Stop { threads: Threads::BOTH }), |_| {}, "");
+    let mut plan = alone(request, Action::Stop { threads: Threads::BOTH });
+    plan.branches[0].steps = vec![stop("b", Threads::BOTH)];
+    check_plan(plan, |_| {}, "");
 }
 
 #[test]
@@ -384,12 +398,19 @@ fn writes_are_allowed_on_one_server_by_a_plan_about_that() {
 #[test]
 fn binary_logs_are_reset_with_care() {
     check_plan(reset(), |plan| steps(plan)[0].before.retain(|one| *one != Condition::NoReplicas), "may have replicas");
-    check_plan(reset(), |plan| steps(plan)[0].after.clear(), "has its executed GTIDs back");
-    check_plan(
-        reset(),
-        |plan| steps(plan)[0].after = vec![Condition::Executed { gtids: String::new() }],
-        "has its executed GTIDs back",
-    );
+    for index in [0, 1] {
+        check_plan(reset(), |plan| drop(steps(plan)[0].after.remove(index)), "has its executed GTIDs back");
+    }
+}
+
+#[test]
+fn effects_are_looked_at() {
+    let unseen = "nobody looks whether it worked";
+    for index in [0, 1, 2, 3, 4] {
+        check_plan(gtid_plan(), |plan| steps(plan)[index].after.clear(), unseen);
+    }
+    check_plan(open(), |plan| steps(plan)[0].after.clear(), unseen);
+    check_plan(move_up(), |plan| steps(plan)[2].after.clear(), unseen);
 }
 
 #[test]
@@ -432,7 +453,11 @@ fn arguments_make_sense() {
         Action::CopyCredentials { from: key("b") },
     ];
     for action in senseless {
-        check_plan(alone(request(), Action::KillQuery { id: 7 }), |plan| steps(plan)[0].action = action, "senseless");
+        let mut plan = alone(request(), Action::KillQuery { id: 7 });
+        // Whatever the action, its effect is looked at: only its argument is wrong.
+        plan.branches[0].steps[0].after =
+            vec![Condition::Threads { running: Threads::NONE }, Condition::HasExecuted { gtids: String::new() }];
+        check_plan(plan, |plan| steps(plan)[0].action = action, "senseless");
     }
 }
 
@@ -440,10 +465,21 @@ fn arguments_make_sense() {
 fn a_delay_is_set_while_the_applier_stands_still() {
     let request = Request::DelayReplication { instance: key("b"), seconds: 5 };
     let mut plan = alone(request, Action::SetDelay { seconds: 5 });
-    plan.branches[0].steps.insert(0, stop("b", Threads::SQL));
+    plan.branches[0].steps[0].after.push(Condition::Delay { seconds: 5 });
+    let mut still = stop("b", Threads::SQL);
+    still.after = vec![Condition::Threads { running: Threads::IO }];
+    plan.branches[0].steps.insert(0, still);
     plan.branches[0].steps.push(start("b"));
     plan.branches[0].restore.push(start("b"));
-    check_plan(plan, |plan| drop(steps(plan).remove(0)), "the applier may be running");
+    check_plan(
+        plan.clone(),
+        |plan| {
+            steps(plan).remove(0);
+            steps(plan)[0].before.push(Condition::Threads { running: Threads::BOTH });
+        },
+        "the applier may be running",
+    );
+    check_plan(plan, |plan| steps(plan)[0] = stop("b", Threads::BOTH), "received transactions may be discarded");
 }
 
 #[test]
