@@ -39,6 +39,7 @@ mod reset;
 mod roles;
 mod semi_sync;
 mod skip;
+mod steps;
 mod threads;
 
 use std::collections::BTreeMap;
