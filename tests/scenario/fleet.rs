@@ -182,6 +182,11 @@ impl Fleet {
         Ok(MySqlPoolOptions::new().max_connections(4).connect_with(options).await?)
     }
 
+    /// Port of a service's HTTP API.
+    pub fn port(&self, name: &str) -> Result<u16> {
+        Ok(self.processes.get(name).with_context(|| format!("no process {name}"))?.port)
+    }
+
     /// Process id of a process.
     pub fn pid(&self, name: &str) -> Result<u32> {
         Ok(self.processes.get(name).with_context(|| format!("no process {name}"))?.child.id())

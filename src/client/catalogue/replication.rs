@@ -1,0 +1,105 @@
+//! Replication on one instance.
+
+use super::{Command, change, read};
+use crate::print;
+
+pub(super) const COMMANDS: &[Command] = &[
+    change("stop-replica", "stop-replica/{i}", print::instance, "Stop replication"),
+    change(
+        "stop-replica-nice",
+        "stop-replica-nice/{i}",
+        print::instance,
+        "Stop replication when the applier has caught up",
+    ),
+    change("start-replica", "start-replica/{i}", print::instance, "Start replication"),
+    change("restart-replica", "restart-replica/{i}", print::instance, "Stop and start replication"),
+    change("reset-replica", "reset-replica/{i}", print::instance, "Make a replica forget its source"),
+    change("delay-replication", "delay-replication/{i}/{seconds}", print::text, "Set the delay of a replica"),
+    change(
+        "change-master-credentials",
+        "change-master-credentials/{i}",
+        print::instance,
+        "Renew the replication user of a replica",
+    ),
+    change(
+        "detach-replica",
+        "detach-replica/{i}",
+        print::instance,
+        "Stop replication and make the source's name unusable, reversibly",
+    ),
+    change("reattach-replica", "reattach-replica/{i}", print::instance, "Undo detach-replica"),
+    change(
+        "detach-replica-master-host",
+        "detach-replica-master-host/{i}",
+        print::instance,
+        "The same as detach-replica",
+    ),
+    change(
+        "reattach-replica-master-host",
+        "reattach-replica-master-host/{i}",
+        print::instance,
+        "The same as reattach-replica",
+    ),
+    change("skip-query", "skip-query/{i}", print::instance, "Skip the statement that broke replication"),
+    change("kill-query", "kill-query/{i}/{process}", print::instance, "Kill a connection"),
+    change("enable-gtid", "enable-gtid/{i}", print::instance, "Make a replica use GTID"),
+    change("disable-gtid", "disable-gtid/{i}", print::instance, "Make a replica use file and position"),
+    read("which-gtid-errant", "instance/{i}", print::errant_gtid, "Print the errant GTID set of a replica"),
+    read("locate-gtid-errant", "locate-gtid-errant/{i}", print::texts, "List the binary logs with errant GTIDs"),
+    change(
+        "gtid-errant-reset-master",
+        "gtid-errant-reset-master/{i}",
+        print::instance,
+        "Remove errant GTIDs by resetting the binary logs",
+    ),
+    change(
+        "gtid-errant-inject-empty",
+        "gtid-errant-inject-empty/{i}",
+        print::instance,
+        "Make errant GTIDs harmless by empty transactions on the primary",
+    ),
+    change(
+        "enable-semi-sync-master",
+        "enable-semi-sync-master/{i}",
+        print::instance,
+        "Switch semi-sync on as a source",
+    ),
+    change("disable-semi-sync-master", "disable-semi-sync-master/{i}", print::instance, "Switch it off as a source"),
+    change("enable-semi-sync-replica", "enable-semi-sync-replica/{i}", print::instance, "Switch it on as a replica"),
+    change("disable-semi-sync-replica", "disable-semi-sync-replica/{i}", print::instance, "Switch it off as a replica"),
+    read(
+        "restart-replica-statements",
+        "restart-replica-statements/{i}?q={query}",
+        print::json,
+        "Print a statement with those that must stop and start replication around it",
+    ),
+    read(
+        "can-replicate-from",
+        "can-replicate-from/{i}/{d}",
+        print::key_if_true,
+        "Print the destination if an instance can replicate from it",
+    ),
+    read(
+        "can-replicate-from-gtid",
+        "can-replicate-from-gtid/{i}/{d}",
+        print::key_if_true,
+        "Print the destination if an instance can replicate from it by GTID",
+    ),
+    read("is-replicating", "instance/{i}", print::if_replicating, "Print an instance if both of its threads run"),
+    read(
+        "is-replication-stopped",
+        "instance/{i}",
+        print::if_stopped,
+        "Print a replica if both of its threads are stopped",
+    ),
+    change("set-read-only", "set-read-only/{i}", print::instance, "Make an instance read-only"),
+    change("set-writeable", "set-writeable/{i}", print::instance, "Make an instance writable"),
+    change("flush-binary-logs", "flush-binary-logs/{i}", print::instance, "Begin a new binary log"),
+    change(
+        "purge-binary-logs",
+        "purge-binary-logs/{i}/{binlog}",
+        print::instance,
+        "Remove binary logs before this one",
+    ),
+    read("last-pseudo-gtid", "last-pseudo-gtid/{i}", print::text, "Print the last Pseudo-GTID entry"),
+];
