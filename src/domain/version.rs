@@ -282,6 +282,8 @@ pub enum Fact {
     MasterInfoRepository,
     /// `GET_SOURCE_PUBLIC_KEY` or `GET_MASTER_PUBLIC_KEY` in the change of source.
     GetSourcePublicKey,
+    /// `MASTER_DEMOTE_TO_SLAVE` in the change of source: what the server wrote itself counts as replicated from then on.
+    DemoteToReplica,
 }
 
 impl Fact {
@@ -314,6 +316,7 @@ impl Fact {
             Self::ReadOnlyAdminApart => (Span::NEVER, Span::since(10, 11, 0)),
             Self::MasterInfoRepository => (Span::before(8, 3, 0), Span::NEVER),
             Self::GetSourcePublicKey => (Span::since(8, 0, 4), Span::NEVER),
+            Self::DemoteToReplica => (Span::NEVER, Span::since(10, 10, 0)),
         }
     }
 }
