@@ -19,7 +19,7 @@ mod quote;
 mod session;
 mod source;
 mod sql;
-pub(crate) mod words;
+mod words;
 
 use std::time::Instant;
 
@@ -27,10 +27,12 @@ use domain::instance::{InstanceKey, ServerFacts, ThreadState};
 use domain::plan::{Action, Position, SemiSyncSide, Threads};
 
 pub use error::ApplyError;
-use session::Session;
+pub(crate) use quote::quote;
+pub(crate) use session::Session;
 use source::Target;
-use sql::Sql;
-use words::{Dialect, Unsuitable};
+pub(crate) use sql::Sql;
+pub(crate) use words::Dialect;
+use words::Unsuitable;
 
 use crate::Connector;
 

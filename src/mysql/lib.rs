@@ -14,6 +14,7 @@
 pub mod apply;
 mod assemble;
 mod batch;
+pub mod binlogs;
 mod columns;
 pub mod connect;
 mod dialect;
@@ -24,6 +25,7 @@ mod learn;
 pub mod probe;
 mod replica_status;
 mod replicas;
+pub mod replication;
 pub mod resolve;
 mod semi_sync;
 pub mod settings;

@@ -27,8 +27,7 @@ const SAVED: &str = "SELECT User_name, User_password FROM mysql.slave_master_inf
 /// the second.
 pub(super) async fn read(context: &Context<'_>, from: &InstanceKey) -> Result<Credentials, ApplyError> {
     let order = context.order;
-    // The words of both questions are the same everywhere; whether `from` is MariaDB does not matter for reading.
-    let mut session = Session::open(context.connector, from, false, order.until).await?;
+    let mut session = Session::open_to_read(context.connector, from, order.until).await?;
     let read = read_from(&mut session, from, order.credentials_query).await;
     session.close().await;
     read

@@ -14,7 +14,7 @@ use super::error::ApplyError;
 use super::sql::Sql;
 use crate::Connector;
 use crate::failure::{self, Stage};
-use crate::wire::{Connection, Error, ResultSet};
+use crate::wire::{Connection, Error, ResultSet, Row};
 
 /// What ending a statement left behind may take after the deadline. It changes nothing, so it may be late.
 const KILL_LIMIT: Duration = Duration::from_millis(300);
@@ -24,7 +24,7 @@ const CLOSE_LIMIT: Duration = Duration::from_millis(100);
 const INTERRUPTED: [u16; 3] = [1317, 1969, 3024];
 
 /// A connection in a known state.
-pub(super) struct Session<'a> {
+pub(crate) struct Session<'a> {
     connector: &'a Connector,
     key: &'a InstanceKey,
     until: Instant,
@@ -35,7 +35,7 @@ pub(super) struct Session<'a> {
 
 impl<'a> Session<'a> {
     /// Connects. Nothing that changes anything is sent.
-    pub(super) async fn open(
+    pub(crate) async fn open(
         connector: &'a Connector,
         key: &'a InstanceKey,
         is_mariadb: bool,
@@ -57,20 +57,34 @@ impl<'a> Session<'a> {
         Ok(Self { connector, key, until, connection: Some(connection), id })
     }
 
+    /// Connects, to ask only.
+    pub(crate) async fn open_to_read(
+        connector: &'a Connector,
+        key: &'a InstanceKey,
+        until: Instant,
+    ) -> Result<Self, ApplyError> {
+        Self::open(connector, key, false, until).await
+    }
+
+    /// The rows of one question.
+    pub(crate) async fn rows(&mut self, sql: &Sql) -> Result<Vec<Row>, ApplyError> {
+        Ok(self.query(sql).await?.into_iter().next().map(|result| result.rows).unwrap_or_default())
+    }
+
     /// Runs one statement whose rows nobody wants.
-    pub(super) async fn run(&mut self, sql: &Sql) -> Result<(), ApplyError> {
+    pub(crate) async fn run(&mut self, sql: &Sql) -> Result<(), ApplyError> {
         tracing::debug!(instance.key = %self.key, statement = sql.shown(), "changing a server");
         self.query(sql).await.map(drop)
     }
 
     /// Runs what is in one packet; gives the result of each statement.
-    pub(super) async fn query(&mut self, sql: &Sql) -> Result<Vec<ResultSet>, ApplyError> {
+    pub(crate) async fn query(&mut self, sql: &Sql) -> Result<Vec<ResultSet>, ApplyError> {
         let mut results = Vec::new();
         self.query_into(sql, &mut results).await.map(|()| results)
     }
 
     /// As [`Self::query`]; what has come is in `results` even when this fails.
-    pub(super) async fn query_into(&mut self, sql: &Sql, results: &mut Vec<ResultSet>) -> Result<(), ApplyError> {
+    pub(crate) async fn query_into(&mut self, sql: &Sql, results: &mut Vec<ResultSet>) -> Result<(), ApplyError> {
         let unsent = |reason: &str| ApplyError::Unknown {
             key: self.key.clone(),
             reason: format!("{reason}, so this was not sent: {}", sql.shown()),
@@ -93,12 +107,12 @@ impl<'a> Session<'a> {
     }
 
     /// The connection can be used.
-    pub(super) fn is_usable(&self) -> bool {
+    pub(crate) fn is_usable(&self) -> bool {
         self.connection.as_ref().is_some_and(|connection| !connection.is_broken())
     }
 
     /// Says goodbye.
-    pub(super) async fn close(self) {
+    pub(crate) async fn close(self) {
         if let Some(connection) = self.connection
             && !connection.is_broken()
         {
