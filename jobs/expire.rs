@@ -1,4 +1,5 @@
-//! Drops what has expired: downtime, maintenance, promotion rules, pools, aliases, resolved names, access tokens.
+//! Drops what has expired: downtime, maintenance, promotion rules, pools, aliases, resolved names, access tokens, equal
+//! positions. Operations whose job is gone are taken care of.
 //!
 //! Safe to run twice: the second run finds nothing left to do.
 
@@ -9,7 +10,7 @@ use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::Context;
+use crate::{Context, operate};
 
 /// One round of expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +46,10 @@ impl Job for Expire {
         dropped += store::hostnames::expire(&mut conn, names).await.map_err(JobError::retry)?;
         dropped += store::access_tokens::expire(&mut conn, tokens).await.map_err(JobError::retry)?;
         dropped += store::instances::expire_forgotten(&mut conn).await.map_err(JobError::retry)?;
-        Ok(json!({ "dropped": dropped }))
+        let lifetime = store::equivalences::LIFETIME;
+        dropped += store::equivalences::expire(&mut conn, lifetime).await.map_err(JobError::retry)?;
+        drop(conn);
+        let orphans = operate::adopt(&ctx.pool).await?;
+        Ok(json!({ "dropped": dropped, "orphans": orphans }))
     }
 }

@@ -2,7 +2,9 @@
 
 use queue::Registry;
 
-use crate::{Context, Discover, Expire, ForgetUnseen, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit, TrimJobs};
+use crate::{
+    Context, Discover, Expire, ForgetUnseen, Operate, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit, TrimJobs,
+};
 
 /// Every kind a worker of this program can run.
 pub fn registry() -> Registry<Context> {
@@ -10,6 +12,7 @@ pub fn registry() -> Registry<Context> {
         .with::<ProbeShard>()
         .with::<ProbeDead>()
         .with::<Discover>()
+        .with::<Operate>()
         .with::<Expire>()
         .with::<ForgetUnseen>()
         .with::<SnapshotTopologies>()

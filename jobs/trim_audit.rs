@@ -1,4 +1,4 @@
-//! Drops records older than `AuditPurgeDays`: audit entries, terms of leadership, ended maintenance; topology snapshots
+//! Drops records older than `AuditPurgeDays`: audit entries, terms of leadership, ended maintenance, operations; topology snapshots
 //! after three months.
 //!
 //! Safe to run twice: the second run finds nothing left to do.
@@ -37,6 +37,7 @@ impl Job for TrimAudit {
         let mut dropped = store::audit::trim(&mut conn, age).await.map_err(JobError::retry)?;
         dropped += store::leases::trim_history(&mut conn, age).await.map_err(JobError::retry)?;
         dropped += store::maintenance::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        dropped += store::operations::trim(&mut conn, age).await.map_err(JobError::retry)?;
         dropped += store::snapshots::trim(&mut conn, snapshots).await.map_err(JobError::retry)?;
         Ok(json!({ "dropped": dropped }))
     }

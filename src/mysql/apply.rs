@@ -83,8 +83,9 @@ pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyE
         Action::SkipOne => context.send(dialect.skip_one()).await,
         Action::ResetBinaryLogs { errant } => gtid::reset_binary_logs(context, errant).await,
         Action::FlushBinaryLogs { times } => {
-            let flush = std::iter::repeat_n(words::FLUSH_BINARY_LOGS, usize::try_from(*times).unwrap_or(usize::MAX));
-            context.send(flush.map(Sql::from)).await
+            // A closure, not a path: the future must be `Send` for any caller.
+            let flush = std::iter::repeat_with(|| Sql::from(words::FLUSH_BINARY_LOGS));
+            context.send(flush.take(usize::try_from(*times).unwrap_or(usize::MAX))).await
         }
         Action::PurgeBinaryLogs { to } => context.try_send(words::purge_to(to).map(Some)).await,
         Action::KillQuery { id } => context.send([words::kill_query(*id)]).await,

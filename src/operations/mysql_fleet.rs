@@ -11,12 +11,12 @@ use mysql::apply::{ApplyError, Order, apply};
 use crate::fleet::{Change, Fleet, FleetError};
 
 /// Turns the names that a server mentions into those by which we know the servers.
-pub type Resolver<'r> = Box<dyn for<'a> Fn(&'a mut ServerFacts) -> BoxFuture<'a, ()> + Send + Sync + 'r>;
+pub type Resolver = Box<dyn for<'a> Fn(&'a mut ServerFacts) -> BoxFuture<'a, ()> + Send + Sync>;
 
 /// The managed servers.
 pub struct MySqlFleet<'a> {
     prober: &'a Prober,
-    resolver: Resolver<'a>,
+    resolver: Resolver,
     /// Names that replicas are to use for a server instead of the one we know it by.
     names_for_replicas: BTreeMap<InstanceKey, String>,
     /// `ReplicationCredentialsQuery`; empty if not configured.
@@ -27,7 +27,7 @@ impl<'a> MySqlFleet<'a> {
     /// A fleet for one operation. `names_for_replicas`: see `Instance::unresolved_hostname`.
     pub fn new(
         prober: &'a Prober,
-        resolver: Resolver<'a>,
+        resolver: Resolver,
         names_for_replicas: BTreeMap<InstanceKey, String>,
         credentials_query: &str,
     ) -> Self {

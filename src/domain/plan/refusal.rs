@@ -73,6 +73,8 @@ pub enum Rule {
     NotBuilt,
     WouldWriteTwice,
     TooMany,
+    /// Somebody else acts on a server that it needs.
+    UnderMaintenance,
 }
 
 impl Rule {

@@ -1,0 +1,408 @@
+//! Carries out one operation on managed servers: probes them, plans, locks, probes and plans again, executes, records.
+//!
+//! ```text
+//!   probe ─▶ plan ─▶ check ─▶ lock (all or none) ─▶ probe ─▶ plan: locks still the right ones? ─▶ keep plan ─▶ execute ─▶ probe
+//!     │        │                 │ held: refused, nothing touched         │ no: once more, then refused          │
+//!     │        └ refused         └───────────────────────────────────────────────────────────────────────────────┴─▶ finish
+//!   resumed: take over the locks ─▶ wait until nothing of the lost worker can be under way ─▶ (as above, with the kept baseline)
+//! ```
+//! Safe to run twice, late, or on two workers at once: taking up an operation makes every token of the run before void,
+//! in one transaction; a step begins only if all locks are in force under our tokens; what a lost worker may still have on
+//! its way ends before we look. An operation that has ended is not taken up again.
+//!
+//! When the backend is lost, nothing more is done to any server, and the job is tried again: it resumes.
+
+mod conclusion;
+mod locks;
+mod orphans;
+mod world;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::instance::InstanceKey;
+use domain::operation::World;
+use domain::plan::{Action, Baseline, Branch, Condition, Method, Plan, Refusal, Rule, Step, Threads, running_threads};
+use operations::{Ending, MySqlFleet, Options, Report, Resolver, StoreLedger, execute};
+use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
+use serde::{Deserialize, Serialize};
+use store::maintenance::{Claim, FencingToken};
+use store::operations::{Begun, Operation, Run, State};
+use tokio_util::sync::CancellationToken;
+
+use crate::Context;
+use crate::context::Configuration;
+use conclusion::End;
+pub(crate) use orphans::adopt;
+use world::Gathered;
+
+/// Locks taken before the plan is final hold for this long: two looks at the whole cluster and a plan.
+const LOCK_FOR: Duration = Duration::from_secs(60);
+/// Added to the moment after which a lost worker sends nothing any more: an order on its way arrives by then.
+const ARRIVAL: Duration = Duration::from_millis(500);
+/// Plans made under locks before the world counts as restless.
+const PLANS: usize = 3;
+/// Limit of a start that puts back what a lost worker stopped.
+const START_SECONDS: u32 = 10;
+
+type Tokens = BTreeMap<InstanceKey, FencingToken>;
+
+/// Carrying out of one operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Operate {
+    /// Its number in the table of operations.
+    pub operation: u64,
+    /// Only put back what a lost run left behind, and end it: its job ended before it did.
+    #[serde(default)]
+    pub only_put_back: bool,
+}
+
+impl Operate {
+    /// Carries out this operation, to its end.
+    pub fn new(operation: u64) -> Self {
+        Self { operation, only_put_back: false }
+    }
+}
+
+impl Job for Operate {
+    type Context = Context;
+    const KIND: &'static str = "operate";
+    // Steps have limits of their own; the hour is for a hundred replicas that drain. Attempts: each loss of the backend
+    // costs one.
+    const LIMITS: Limits = Limits {
+        queue: Queue::Operations,
+        timeout: Duration::from_secs(3_600),
+        attempts: 10,
+        backoff: Backoff { first: Duration::from_secs(1), longest: Duration::from_secs(15) },
+    };
+
+    fn unique_key(&self) -> Option<String> {
+        Some(format!("operate:{}", self.operation))
+    }
+
+    async fn run(self, ctx: Arc<Context>, attempt: Attempt) -> Result<serde_json::Value, JobError> {
+        let known = store::operations::read(&ctx.pool, self.operation).await.map_err(JobError::retry)?;
+        let known = known.ok_or_else(|| JobError::give_up(format!("there is no operation {}", self.operation)))?;
+        let reason = format!("{} (operation {})", known.request, known.id);
+        let claim = Claim { owner: &known.actor, reason: &reason, duration: LOCK_FOR, holder_node: &attempt.worker };
+        match store::operations::begin_run(&ctx.pool, self.operation, claim).await.map_err(JobError::retry)? {
+            Begun::Unknown => Err(JobError::give_up(format!("there is no operation {}", self.operation))),
+            Begun::Ended(ended) => conclusion::answer(&ended),
+            Begun::Run { run, operation, tokens } => {
+                let config = ctx.config.get();
+                let work = Work { ctx: &ctx, config: &config, attempt: &attempt, operation: *operation, run, claim };
+                work.to_the_end(tokens, self.only_put_back).await
+            }
+        }
+    }
+}
+
+/// One run of one operation.
+pub(crate) struct Work<'a> {
+    pub(crate) ctx: &'a Arc<Context>,
+    pub(crate) config: &'a Arc<Configuration>,
+    pub(crate) attempt: &'a Attempt,
+    pub(crate) operation: Operation,
+    pub(crate) run: Run,
+    pub(crate) claim: Claim<'a>,
+}
+
+/// A final plan with the locks it has.
+struct Ready {
+    plan: Plan,
+    gathered: Gathered,
+    tokens: Tokens,
+    /// Branches without locks, with the reason.
+    withheld: BTreeMap<InstanceKey, String>,
+}
+
+impl Work<'_> {
+    async fn to_the_end(&self, tokens: Tokens, only_put_back: bool) -> Result<serde_json::Value, JobError> {
+        tracing::info!(
+            operation.id = self.operation.id,
+            run = self.run.number,
+            request = %self.operation.request,
+            "takes up an operation"
+        );
+        let given_up = || End::Failed("its job ended before it did".to_owned());
+        let end = match &self.operation.plan {
+            Some(first) if only_put_back => {
+                self.wait_for_the_lost().await?;
+                self.put_back(first, tokens, &self.operation.baseline.clone().unwrap_or_default(), given_up()).await?
+            }
+            Some(first) => self.resume(first, tokens).await?,
+            None if only_put_back => given_up(),
+            None => {
+                if !tokens.is_empty() {
+                    // The run before ended between locking and its first step.
+                    self.still_ours(store::operations::release(&self.ctx.pool, self.run).await)?;
+                }
+                self.begin().await?
+            }
+        };
+        self.conclude(end).await
+    }
+
+    /// A first run: nothing was touched yet.
+    async fn begin(&self) -> Result<End, JobError> {
+        let baseline = Baseline::new();
+        let gathered = world::gather(self).await?;
+        let plan = match self.plan(&gathered, &baseline) {
+            Ok(plan) => plan,
+            Err(end) => return Ok(end),
+        };
+        if self.operation.dry_run {
+            return Ok(End::Planned(Box::new(plan)));
+        }
+        match self.make_ready(plan, gathered, Tokens::new(), &baseline).await? {
+            Ok(ready) => self.carry_out(ready, baseline).await,
+            Err(end) => Ok(end),
+        }
+    }
+
+    /// A later run: a worker was lost between two steps, or in one.
+    async fn resume(&self, first: &Plan, tokens: Tokens) -> Result<End, JobError> {
+        let baseline = self.operation.baseline.clone().unwrap_or_default();
+        self.wait_for_the_lost().await?;
+        let gathered = world::gather(self).await?;
+        let planned = self.plan(&gathered, &baseline);
+        let refusal = match planned {
+            Ok(plan) => match self.make_ready(plan, gathered, tokens.clone(), &baseline).await? {
+                Ok(ready) => return self.carry_out(ready, baseline).await,
+                Err(end) => end,
+            },
+            Err(end) => end,
+        };
+        self.put_back(first, tokens, &baseline, refusal).await
+    }
+
+    /// Waits until nothing that an earlier run was allowed to send can still be sent.
+    async fn wait_for_the_lost(&self) -> Result<(), JobError> {
+        loop {
+            let pending = store::operations::pending(&self.ctx.pool, self.run).await.map_err(JobError::retry)?;
+            if pending.is_zero() {
+                break;
+            }
+            tokio::time::sleep(pending).await;
+        }
+        tokio::time::sleep(ARRIVAL).await;
+        store::operations::close_steps(&self.ctx.pool, self.run).await.map_err(JobError::retry)?;
+        Ok(())
+    }
+
+    fn plan(&self, gathered: &Gathered, baseline: &Baseline) -> Result<Plan, End> {
+        let world = World {
+            instances: &gathered.instances,
+            baseline,
+            earlier: self.operation.plan.as_ref(),
+            equivalences: &gathered.equivalences,
+            policy: &gathered.policy,
+            now: gathered.now,
+        };
+        let plan = domain::operation::plan(&self.operation.request, &world).map_err(End::refused)?;
+        domain::plan::check(&plan).map_err(|flaws| {
+            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
+            End::Failed(format!("the plan is not sound, nothing was done: {}", flaws.join("; ")))
+        })?;
+        Ok(plan)
+    }
+
+    /// Takes the locks, looks again, plans again, until the plan needs the locks it has.
+    async fn make_ready(
+        &self,
+        mut plan: Plan,
+        mut gathered: Gathered,
+        mut tokens: Tokens,
+        baseline: &Baseline,
+    ) -> Result<Result<Ready, End>, JobError> {
+        for _ in 0..PLANS {
+            if self.attempt.cancelled.is_cancelled() {
+                return Ok(Err(End::Cancelled));
+            }
+            let withheld = match locks::take(self, &plan, &mut tokens).await? {
+                Ok(withheld) => withheld,
+                Err(end) => return Ok(Err(end)),
+            };
+            gathered = world::gather(self).await?;
+            let next = match self.plan(&gathered, baseline) {
+                Ok(next) => next,
+                Err(end) => return Ok(Err(end)),
+            };
+            if locks::same(&plan, &next) {
+                let withheld = match locks::sources_are_free(self, &next, &gathered, &tokens, withheld).await? {
+                    Ok(withheld) => withheld,
+                    Err(end) => return Ok(Err(end)),
+                };
+                return Ok(Ok(Ready { plan: next, gathered, tokens, withheld }));
+            }
+            plan = next;
+        }
+        drop(gathered);
+        let reason = "the topology changes faster than it can be planned for";
+        let remedy = "try again when it is at rest";
+        Ok(Err(End::refused(Refusal::new(Rule::StaleFacts, &self.operation.instance, reason, remedy))))
+    }
+
+    /// Keeps the plan and what ran before it, executes it, and looks at what became of it.
+    async fn carry_out(&self, ready: Ready, mut baseline: Baseline) -> Result<End, JobError> {
+        let Ready { plan, gathered, tokens, withheld } = ready;
+        for key in plan.servers() {
+            if let Some(instance) = gathered.instances.get(&key).filter(|one| one.facts.is_replica()) {
+                baseline.entry(key).or_insert_with(|| running_threads(&instance.facts));
+            }
+        }
+        let kept = store::operations::save_plan(&self.ctx.pool, self.run, &plan, &baseline).await;
+        self.still_ours(kept)?;
+        let options = self.options(&gathered, self.attempt.cancelled.clone(), withheld);
+        let report = self.execute(&plan, &gathered, tokens, &options).await?;
+        Ok(End::Executed { plan: Box::new(plan), report })
+    }
+
+    /// Runs a plan under these locks; an error means that the operation is not ours, or cannot be recorded, any more.
+    async fn execute(
+        &self,
+        plan: &Plan,
+        gathered: &Gathered,
+        tokens: Tokens,
+        options: &Options,
+    ) -> Result<Report, JobError> {
+        let ledger = StoreLedger::new(self.ctx.pool.clone(), self.run, &self.attempt.worker, tokens);
+        let query = &self.config.settings.discovery.replication_credentials_query;
+        let names = gathered.names_for_replicas();
+        let fleet = MySqlFleet::new(&self.ctx.prober, self.resolver(), names, query);
+        let report = execute(plan, &fleet, &ledger, options).await;
+        match &report.ending {
+            Ending::Fenced(reason) => Err(JobError::give_up(format!(
+                "operation {} was taken from {}: {reason}",
+                self.operation.id, self.attempt.worker
+            ))),
+            Ending::LedgerAway(reason) => Err(JobError::retry(reason.clone())),
+            Ending::Ended | Ending::HeadFailed(_) | Ending::Cancelled => {
+                world::look_again(self, &plan.servers()).await;
+                Ok(report)
+            }
+        }
+    }
+
+    fn options(
+        &self,
+        gathered: &Gathered,
+        cancelled: CancellationToken,
+        withheld: BTreeMap<InstanceKey, String>,
+    ) -> Options {
+        let max_parallel = usize::try_from(gathered.policy.max_parallel).unwrap_or(1);
+        Options { max_parallel, cancelled, withheld }
+    }
+
+    /// Ends a resumed operation that cannot, or need not, go on: threads that a lost worker stopped run again.
+    async fn put_back(
+        &self,
+        first: &Plan,
+        mut tokens: Tokens,
+        baseline: &Baseline,
+        because: End,
+    ) -> Result<End, JobError> {
+        let gathered = world::gather(self).await?;
+        let mut branches = Vec::new();
+        let mut errors = Vec::new();
+        for (key, wanted) in baseline {
+            let Some(step) = gathered.instances.get(key).and_then(|one| start_again(key, &one.facts, *wanted)) else {
+                continue;
+            };
+            if !tokens.contains_key(key) {
+                match locks::take_one(self, key, &mut tokens).await? {
+                    Ok(()) => {}
+                    Err(held) => {
+                        errors.push(format!("{key} was not started again: {held}"));
+                        continue;
+                    }
+                }
+            }
+            branches.push(Branch {
+                instance: key.clone(),
+                new_source: None,
+                locks: vec![key.clone()],
+                steps: vec![step],
+                restore: Vec::new(),
+            });
+        }
+        if !branches.is_empty() {
+            let plan = Plan {
+                request: self.operation.request.clone(),
+                method: Method::InPlace,
+                because: "starts again what a lost worker had stopped".to_owned(),
+                warnings: Vec::new(),
+                locks: Vec::new(),
+                head: Vec::new(),
+                branches,
+                tail: Vec::new(),
+                left_out: Vec::new(),
+                answers_for: None,
+            };
+            self.still_ours(store::operations::save_plan(&self.ctx.pool, self.run, &plan, baseline).await)?;
+            // Putting back is not cancelled: the wish to stop is one reason for it.
+            let options = self.options(&gathered, CancellationToken::new(), BTreeMap::new());
+            let report = self.execute(&plan, &gathered, tokens, &options).await?;
+            errors.extend(report.branches.iter().filter_map(|branch| branch.result.error()));
+        }
+        Ok(End::Resumed { first: Box::new(first.clone()), because: Box::new(because), errors })
+    }
+
+    /// A compare-and-set on the operation: an error when it is another's by now.
+    fn still_ours(&self, written: Result<bool, store::Error>) -> Result<(), JobError> {
+        match written {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(JobError::give_up(format!(
+                "operation {} was taken from {} by another worker",
+                self.operation.id, self.attempt.worker
+            ))),
+            Err(error) => Err(JobError::retry(error)),
+        }
+    }
+
+    /// Resolves names as the recording of probes does.
+    fn resolver(&self) -> Resolver {
+        let (ctx, config) = (Arc::clone(self.ctx), Arc::clone(self.config));
+        Box::new(move |facts| {
+            let (ctx, config) = (Arc::clone(&ctx), Arc::clone(&config));
+            Box::pin(async move { ctx.names.resolve_facts(&ctx.pool, &config, facts).await })
+        })
+    }
+}
+
+/// The step that starts those threads that ran before and do not run now.
+fn start_again(key: &InstanceKey, facts: &domain::instance::ServerFacts, wanted: Threads) -> Option<Step> {
+    if !facts.is_replica() {
+        return None;
+    }
+    let now = running_threads(facts);
+    let threads = Threads { io: wanted.io && !now.io, sql: wanted.sql && !now.sql };
+    (threads != Threads::NONE)
+        .then(|| Step::new(key, Action::Start { threads }, START_SECONDS).then(Condition::Replicating { threads }))
+}
+
+impl End {
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+
+    /// Whether the plan was refused only because everything is as asked.
+    pub(crate) fn is_already_so(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.rule == Rule::AlreadySo)
+    }
+}
+
+/// How an operation stands after this end.
+pub(crate) fn state_of(end: &End) -> State {
+    match end {
+        End::Planned(_) => State::Done,
+        End::Refused(_) => State::Refused,
+        End::Cancelled => State::Cancelled,
+        End::Failed(_) => State::Failed,
+        End::Executed { report, .. } => conclusion::state_of_report(report),
+        End::Resumed { because, errors, .. } if because.is_already_so() && errors.is_empty() => State::Done,
+        End::Resumed { because, .. } if matches!(**because, End::Cancelled) => State::Cancelled,
+        End::Resumed { .. } => State::Failed,
+    }
+}

@@ -1,0 +1,117 @@
+//! The world of an operation: all instances of the clusters concerned, asked right now.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use domain::instance::{Answer, DbMicros, FailureKind, Instance, InstanceKey};
+use domain::operation::{Equivalence, LogPlace, Policy};
+use futures::StreamExt;
+use queue::JobError;
+
+use super::Work;
+use crate::context::Configuration;
+use crate::probing;
+
+/// Looks under way at once, for one operation: it mostly waits, and its cluster is one of many.
+const SIDE_BY_SIDE: usize = 64;
+
+/// What planners look at, owned.
+pub(crate) struct Gathered {
+    pub(crate) instances: BTreeMap<InstanceKey, Instance>,
+    pub(crate) equivalences: Vec<Equivalence>,
+    pub(crate) policy: Policy,
+    pub(crate) now: DbMicros,
+}
+
+impl Gathered {
+    /// Names that replicas use for a server instead of ours.
+    pub(crate) fn names_for_replicas(&self) -> BTreeMap<InstanceKey, String> {
+        let named = self.instances.values().filter(|one| !one.unresolved_hostname.is_empty());
+        named.map(|one| (one.key.clone(), one.unresolved_hostname.clone())).collect()
+    }
+}
+
+/// Asks every member of the clusters concerned, records the answers, and reads everything back. A server that does not
+/// answer is there with what it last said, and with its failure.
+pub(crate) async fn gather(work: &Work<'_>) -> Result<Gathered, JobError> {
+    let members: BTreeSet<InstanceKey> = load(work).await?.into_keys().collect();
+    ask(work, members.into_iter().collect()).await?;
+    let instances = load(work).await?;
+    let now = store::database_now(&work.ctx.pool).await.map_err(JobError::retry)?;
+    let equivalences = equivalences(work, &instances).await?;
+    Ok(Gathered { instances, equivalences, policy: policy(work.config), now })
+}
+
+/// Asks and records these servers after they were changed, so that readers see it at once. A failure costs only time: the
+/// next slot asks them, too.
+pub(crate) async fn look_again(work: &Work<'_>, servers: &[InstanceKey]) {
+    if let Err(error) = ask(work, servers.to_vec()).await {
+        tracing::warn!(operation.id = work.operation.id, %error, "cannot record what the changed servers say");
+    }
+}
+
+async fn ask(work: &Work<'_>, servers: Vec<InstanceKey>) -> Result<(), JobError> {
+    let probes: Vec<_> =
+        servers.into_iter().map(|key| async move { probing::probe_one(work.ctx, &key).await }).collect();
+    let mut observations: Vec<_> = futures::stream::iter(probes).buffer_unordered(SIDE_BY_SIDE).collect().await;
+    // Our own want of means says nothing about a server.
+    observations.retain(|one| !matches!(&one.answer, Answer::Failed(failure) if failure.kind == FailureKind::Local));
+    probing::record(work.ctx, work.config, observations).await
+}
+
+/// The members of the clusters of the servers named, and whoever is around these.
+async fn load(work: &Work<'_>) -> Result<BTreeMap<InstanceKey, Instance>, JobError> {
+    let pool = &work.ctx.pool;
+    let request = &work.operation.request;
+    let mut named = vec![request.instance().clone()];
+    named.extend(request.destination().cloned());
+    let found = store::instances::read_many(pool, &named).await.map_err(JobError::retry)?;
+    let mut instances = BTreeMap::new();
+    let mut clusters: Vec<&str> = found.iter().map(|one| one.placement.cluster_name.as_str()).collect();
+    clusters.sort_unstable();
+    clusters.dedup();
+    for cluster in clusters.into_iter().filter(|name| !name.is_empty()) {
+        let members = store::instances::read_cluster(pool, cluster).await.map_err(JobError::retry)?;
+        instances.extend(members.instances.into_iter().map(|one| (one.key.clone(), one)));
+    }
+    // The leader places a server a moment after it was found or moved: its neighbours may not be members yet.
+    for one in &found {
+        let replicas = store::instances::read_replicas(pool, &one.key).await.map_err(JobError::retry)?;
+        instances.extend(replicas.instances.into_iter().map(|one| (one.key.clone(), one)));
+    }
+    let sources: Vec<InstanceKey> = found.iter().filter_map(|one| one.facts.source().cloned()).collect();
+    let sources = store::instances::read_many(pool, &sources).await.map_err(JobError::retry)?;
+    instances.extend(sources.into_iter().chain(found).map(|one| (one.key.clone(), one)));
+    Ok(instances)
+}
+
+/// Equal places in the logs of the servers named and of their sources.
+async fn equivalences(
+    work: &Work<'_>,
+    instances: &BTreeMap<InstanceKey, Instance>,
+) -> Result<Vec<Equivalence>, JobError> {
+    let request = &work.operation.request;
+    let named = [Some(request.instance()), request.destination()].into_iter().flatten();
+    let sources = named.clone().filter_map(|key| instances.get(key)?.facts.source());
+    let servers: BTreeSet<&InstanceKey> = named.chain(sources).collect();
+    let mut all = Vec::new();
+    for key in servers {
+        let pairs = store::equivalences::of_server(&work.ctx.pool, key).await.map_err(JobError::retry)?;
+        let place = |(server, at)| LogPlace { server, at };
+        all.extend(pairs.into_iter().map(|pair| Equivalence { one: place(pair.one), other: place(pair.other) }));
+    }
+    Ok(all)
+}
+
+/// The settings that decide, in the words of the planners.
+pub(crate) fn policy(config: &Configuration) -> Policy {
+    let discovery = &config.settings.discovery;
+    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    Policy {
+        lower_replica_version_allowed: discovery.lower_replica_version_allowed,
+        verify_replication_filters: discovery.verify_replication_filters,
+        reasonable_maintenance_lag_seconds: discovery.reasonable_maintenance_replication_lag_seconds,
+        use_super_read_only: discovery.use_super_read_only,
+        max_parallel: number(discovery.max_concurrent_replica_operations.max(1)),
+        ..Policy::default()
+    }
+}
