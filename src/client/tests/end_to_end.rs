@@ -51,7 +51,6 @@ const SAME: &[&str] = &[
     "in-maintenance -i A",
     "in-maintenance -i B",
     "can-replicate-from -i B -d C",
-    "can-replicate-from -i B -d B",
     "is-replicating -i A",
     "is-replicating -i B",
     "is-replication-stopped -i B",
@@ -69,9 +68,7 @@ struct Site {
 impl Site {
     async fn start() -> Result<Self> {
         let topology = Topology::start(Flavor::MySql, "a\n  b\n    c").await?;
-        let settings = json!({ "DiscoverByShowSlaveHosts": true, "AuthenticationMethod": "basic",
-                               "HTTPAuthUser": "dba", "HTTPAuthPassword": "pass:word" });
-        let mut fleet = Fleet::new(Flavor::MariaDb, settings).await?;
+        let mut fleet = Fleet::new(Flavor::MariaDb, json!({ "DiscoverByShowSlaveHosts": true })).await?;
         let mut api = String::new();
         // Nothing listens at the first; the others are told apart by who leads.
         for name in ["one", "two"] {
@@ -108,12 +105,7 @@ impl Site {
     }
 
     async fn client(&self, line: &str) -> Result<Output> {
-        let pairs = [
-            ("ORCHESTRATOR_API", self.api.as_str()),
-            ("ORCHESTRATOR_AUTH_USER", "dba"),
-            ("ORCHESTRATOR_AUTH_PASSWORD", "pass:word"),
-        ];
-        self.client_with(&pairs, &self.words(line)).await
+        self.client_with(&[("ORCHESTRATOR_API", &self.api)], &self.words(line)).await
     }
 
     /// stdout of a line that must succeed in silence.
@@ -163,6 +155,7 @@ async fn every_command() -> Result<()> {
     differs_on_purpose(&site).await?;
     later_stages_say_so(&site).await?;
     mistakes(&site).await?;
+    behind_tls_and_a_password(&mut site).await?;
     endings(&site).await?;
     the_leader_may_go(&mut site).await
 }
@@ -182,9 +175,7 @@ async fn changes_show(site: &Site) -> Result<()> {
     let words =
         ["-c", "begin-downtime", "-i", &site.address("c"), "--reason", "disk 1/2 is full", "-o", "ann", "-u", "2h"];
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let pairs = [("ORCHESTRATOR_API", site.api.as_str())];
-    let output =
-        site.client_with(&pairs, &[words.clone(), vec!["-b".to_owned(), "dba:pass:word".to_owned()]].concat()).await?;
+    let output = site.client_with(&[("ORCHESTRATOR_API", &site.api)], &words).await?;
     ensure!(output.stdout == c && output.code == 0, "{output:?}");
     let record = site.ok("instance -i C --json").await?;
     ensure!(record.contains("\"DowntimeReason\":\"disk 1/2 is full\",\"DowntimeOwner\":\"ann\""), "{record}");
@@ -224,6 +215,8 @@ async fn differs_on_purpose(site: &Site) -> Result<()> {
     ensure!(site.ok("snapshot-topologies").await?.starts_with("Took "), "snapshot");
     ensure!(site.ok("cluster-pool-instances -a").await.is_err(), "a flag without its value");
     ensure!(site.ok("reset-hostname-resolve-cache").await? == "hostname resolve cache cleared\n", "cache");
+    // The reason is worth more than silence.
+    ensure!(site.fails("can-replicate-from -i B -d B").await?.contains("from itself"), "a refusal");
     ensure!(site.ok("can-replicate-from-gtid -i C -d A").await? == format!("{a}\n"), "by GTID");
     let pools = site.ok(&format!("cluster-pool-instances -a {a}")).await?;
     ensure!(pools.lines().count() == 2 && pools.contains(&format!("ro\t{b}\n")), "{pools}");
@@ -239,7 +232,7 @@ async fn differs_on_purpose(site: &Site) -> Result<()> {
     ensure!(site.fails("api -P v2/jobs/999999").await.is_err(), "a problem is shown as it came");
     let leader = site.ok("which-api").await?;
     ensure!(site.api.split_whitespace().any(|one| leader == format!("{one}/api\n")), "{leader}");
-    ensure!(site.ok("search -i shop").await?.contains(&c), "search by -i, as of old");
+    ensure!(site.ok("search -i 127.0").await?.contains(&c), "search by -i, as of old");
     Ok(())
 }
 
@@ -259,15 +252,6 @@ async fn mistakes(site: &Site) -> Result<()> {
     ensure!(site.fails("tag-value -i B -t nothing").await?.starts_with("tag nothing not found for "), "an unknown tag");
     ensure!(site.fails("instance").await?.ends_with("instance must be provided\n"), "no instance");
     ensure!(site.fails("begin-downtime -i B -r x -u 2y").await?.contains("2y"), "a malformed duration");
-    let words = site.words("clusters");
-    let output = site.client_with(&[("ORCHESTRATOR_API", &site.api), ("ORCHESTRATOR_AUTH_USER", "x")], &words).await?;
-    ensure!(output.code == 1 && output.stderr.contains("not authorized"), "{output:?}");
-    let with_secret = site.api.replace("http://", "http://dba:wrong@");
-    let output = site.client_with(&[("ORCHESTRATOR_API", &with_secret)], &words).await?;
-    ensure!(output.code == 1 && !output.stderr.contains("wrong"), "{output:?}");
-    let right = site.api.replace("http://", "http://dba:pass%3Aword@");
-    let output = site.client_with(&[("ORCHESTRATOR_API", &right)], &words).await?;
-    ensure!(output.code == 0, "{output:?}");
     Ok(())
 }
 
@@ -300,4 +284,58 @@ async fn the_leader_may_go(site: &mut Site) -> Result<()> {
     let expected = format!("http://127.0.0.1:{}/api\n", site.fleet.port(left)?);
     ensure!(site.ok("which-api").await? == expected, "the one that is left");
     Ok(())
+}
+
+/// A service of its own that encrypts, and asks who one is.
+async fn behind_tls_and_a_password(site: &mut Site) -> Result<()> {
+    let certificate = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()])?;
+    let dir = tempfile::tempdir()?;
+    let file = |name: &str, text: String| -> Result<String> {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text)?;
+        Ok(path.to_string_lossy().into_owned())
+    };
+    let (cert, key) = (file("cert", certificate.cert.pem())?, file("key", certificate.signing_key.serialize_pem())?);
+    let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+    let settings = json!({
+        "ListenAddress": format!("127.0.0.1:{port}"),
+        "UseSSL": true, "SSLCertFile": cert, "SSLPrivateKeyFile": key,
+        "AuthenticationMethod": "basic", "HTTPAuthUser": "dba", "HTTPAuthPassword": "pass:word",
+    });
+    site.fleet.start("guarded", settings, &[], &["http"])?;
+    let (plain, api) = (format!("http://localhost:{port}"), format!("https://localhost:{port}"));
+    let (trust, user) = (("ORCHESTRATOR_API_CA_FILE", cert.as_str()), ("ORCHESTRATOR_AUTH_USER", "dba"));
+    let (address, password) = (("ORCHESTRATOR_API", api.as_str()), ("ORCHESTRATOR_AUTH_PASSWORD", "pass:word"));
+    let words = site.words("api -P lb-check");
+    wait::until("the guarded service answers", LIMIT, || async {
+        let output = site.client_with(&[address, trust, user, password], &words).await?;
+        ensure!(output.code == 0, "{output:?}");
+        Ok((output.stdout == "\"OK\"\n").then_some(()))
+    })
+    .await
+    .with_context(|| site.fleet.log_tail("guarded"))?;
+    let flag = [words.clone(), site.words("-b dba:pass:word")].concat();
+    let in_address = api.replace("https://", "https://dba:pass%3Aword@");
+    let skip = ("ORCHESTRATOR_API_SKIP_VERIFY", "true");
+    let right: [(&[(&str, &str)], &[String]); 3] = [
+        (&[address, trust], &flag),
+        (&[("ORCHESTRATOR_API", &in_address), trust], &words),
+        (&[address, skip, user, password], &words),
+    ];
+    for (pairs, words) in right {
+        let output = site.client_with(pairs, words).await?;
+        ensure!(output.code == 0, "{output:?}");
+    }
+    let wrong: [(&[(&str, &str)], &str); 4] = [
+        (&[address, trust], "not authorized"),
+        (&[address, trust, user, ("ORCHESTRATOR_AUTH_PASSWORD", "wrong")], "not authorized"),
+        (&[address, user, password], "certificate"),
+        (&[("ORCHESTRATOR_API", &plain), user, password], "localhost"),
+    ];
+    for (pairs, expected) in wrong {
+        let output = site.client_with(pairs, &words).await?;
+        ensure!(output.code == 1 && output.stderr.contains(expected), "{expected}: {output:?}");
+        ensure!(!output.stderr.contains("pass:word") && !output.stderr.contains("=wrong"), "{output:?}");
+    }
+    site.fleet.kill("guarded")
 }
