@@ -308,7 +308,10 @@ fn is_verified(step: &Step) -> bool {
         Action::RunUntil { .. } => seen(|_, one| {
             matches!(
                 one,
-                Condition::AppliedToEndOf { .. } | Condition::AppliedLike { .. } | Condition::AppliedTo { .. }
+                Condition::AppliedToEndOf { .. }
+                    | Condition::AppliedLike { .. }
+                    | Condition::AppliedAsFarAs { .. }
+                    | Condition::AppliedTo { .. }
             )
         }),
         Action::ChangeSource { to, .. } => step.after.contains(&Condition::ReplicatesFrom { source: to.clone() }),

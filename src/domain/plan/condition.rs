@@ -49,6 +49,8 @@ pub enum Condition {
     AppliedToEndOf { other: InstanceKey },
     /// Both replicate from one source and have applied its log up to the same place.
     AppliedLike { other: InstanceKey },
+    /// Both replicate from one source, and it has applied as much of its log, or more.
+    AppliedAsFarAs { other: InstanceKey },
     /// It has applied its source's log up to exactly this place.
     AppliedTo { at: BinlogCoordinates },
     /// The applier of the other server does not run.
@@ -72,6 +74,7 @@ impl Condition {
             | Self::PurgedByIsHere { other }
             | Self::AppliedToEndOf { other }
             | Self::AppliedLike { other }
+            | Self::AppliedAsFarAs { other }
             | Self::StandsStill { other } => Some(other),
             Self::Server { .. }
             | Self::ReplicatesFrom { .. }
@@ -187,6 +190,15 @@ impl Condition {
                     Some(theirs) => {
                         unmet(format!("{key} has applied up to {}, {name} up to {}", mine.exec, theirs.exec))
                     }
+                    None => unmet(format!("{key} and {name} do not replicate from one source")),
+                }
+            }
+            Self::AppliedAsFarAs { other: name } => {
+                let (mine, theirs) = (replica()?, other(name)?.replica.as_ref());
+                let theirs = theirs.filter(|theirs| theirs.source == mine.source);
+                match theirs.and_then(|theirs| mine.exec.compare_in_log(&theirs.exec)) {
+                    Some(Ordering::Equal | Ordering::Greater) => Ok(()),
+                    Some(Ordering::Less) => unmet(format!("{key} has applied up to {}, {name} is ahead", mine.exec)),
                     None => unmet(format!("{key} and {name} do not replicate from one source")),
                 }
             }

@@ -250,6 +250,9 @@ impl fmt::Display for Condition {
             Self::HasNotExecuted { gtids } => write!(f, "it has not executed {gtids}"),
             Self::AppliedToEndOf { other } => write!(f, "it has applied {other}'s log to its end"),
             Self::AppliedLike { other } => write!(f, "it has applied their source's log as far as {other}"),
+            Self::AppliedAsFarAs { other } => {
+                write!(f, "it has applied as much of their source's log as {other}, or more")
+            }
             Self::AppliedTo { at } => write!(f, "it has applied its source's log up to {at}"),
             Self::StandsStill { other } => write!(f, "the applier of {other} does not run"),
             Self::UsingGtid { using: true } => f.write_str("it replicates with GTID"),
