@@ -134,7 +134,9 @@ pub(super) fn up_part(
     let other = movability::new_source(moving, grandparent, world)?;
     warnings.extend(movability::warnings(moving.instance, other, world));
     warnings.extend(writable_warning(middle.instance));
-    let mut steps = brought_to(moving, &Position::EndOf(middle_key.clone()), middle_key, false);
+    let mut steps = applier_stopped(moving);
+    let there = Condition::AppliedToEndOf { other: middle_key.clone() };
+    steps.extend(run_until(key, Position::EndOf(middle_key.clone()), there));
     let place = Position::ExecutedBy(middle_key.clone());
     let also = vec![
         Condition::AppliedToEndOf { other: middle_key.clone() },
@@ -149,19 +151,6 @@ pub(super) fn up_part(
     })
 }
 
-/// Brings a replica to a place: its applier stops, and runs until there, its receiver running all the while.
-fn brought_to(moving: &Moving<'_>, position: &Position, of: &InstanceKey, like: bool) -> Vec<Step> {
-    let key = &moving.instance.key;
-    let mut steps = applier_stopped(moving);
-    let there = if like {
-        Condition::AppliedLike { other: of.clone() }
-    } else {
-        Condition::AppliedToEndOf { other: of.clone() }
-    };
-    steps.push(run_until(key, position.clone()).then(there));
-    steps
-}
-
 /// The applier stands and the receiver runs. The statement to stop is given in any case: it is the proof.
 fn applier_stopped(moving: &Moving<'_>) -> Vec<Step> {
     let key = &moving.instance.key;
@@ -173,10 +162,13 @@ fn applier_stopped(moving: &Moving<'_>) -> Vec<Step> {
     steps
 }
 
-fn run_until(key: &InstanceKey, position: Position) -> Step {
-    Step::new(key, Action::RunUntil { position }, limit::RUN_UNTIL)
+/// Runs the applier up to a place. Some servers notice that they are there only when the next event comes, which may be
+/// never: it is stopped in any case.
+fn run_until(key: &InstanceKey, position: Position, there: Condition) -> [Step; 2] {
+    let run = Step::new(key, Action::RunUntil { position }, limit::RUN_UNTIL)
         .when(Condition::Threads { running: Threads::IO })
-        .then(Condition::Threads { running: Threads::IO })
+        .then(there);
+    [run, steps::stop(key, Threads::SQL, Threads::BOTH)]
 }
 
 /// The rest of a move: the receiver stops, the source changes, both threads run.
@@ -328,8 +320,10 @@ pub(super) fn below_siblings(
             plan.locks.push(moving.instance.key.clone());
         }
         for moving in &fit {
-            plan.head.push(run_until(to, Position::ExecutedBy(moving.instance.key.clone())));
-            plan.tail.push(steps::start(&moving.instance.key, Threads::SQL));
+            let key = &moving.instance.key;
+            let as_far = Condition::AppliedAsFarAs { other: key.clone() };
+            plan.head.extend(run_until(to, Position::ExecutedBy(key.clone()), as_far));
+            plan.tail.push(steps::start(key, Threads::SQL).then(Condition::Replicating { threads: Threads::SQL }));
         }
         for branch in &mut plan.branches {
             branch.locks.clear();
@@ -346,7 +340,8 @@ fn below_part(moving: &Moving<'_>, still: &Moving<'_>, alone: bool, world: &Worl
     let other = movability::new_source(moving, to, world)?;
     warnings.extend(movability::warnings(moving.instance, other, world));
     let mut steps = if alone { applier_stopped(moving) } else { Vec::new() };
-    steps.push(run_until(key, Position::ExecutedBy(to.clone())));
+    let as_far = Condition::AppliedAsFarAs { other: to.clone() };
+    steps.extend(run_until(key, Position::ExecutedBy(to.clone()), as_far));
     if alone {
         // Whichever is behind runs: the other is there already.
         steps
