@@ -238,6 +238,8 @@ fn judge(
     let body = response.body_mut().with_config().limit(LARGEST_REPLY).lossy_utf8(true).read_to_string();
     let body = body.map_err(|error| failure(describe(&error), Fate::Unknown))?;
     reply::read(status, is_problem, &body).ok_or_else(|| match status {
+        // No room: it was turned away at the door.
+        429 | 503 => failure(odd(status, &body), Fate::NotSent),
         404 => failure(format!("the service does not know the path {path}"), Fate::Hopeless),
         400..500 => failure(odd(status, &body), Fate::Hopeless),
         _ => failure(odd(status, &body), Fate::Unknown),

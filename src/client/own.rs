@@ -118,7 +118,7 @@ pub(crate) fn find(session: &Session<'_>) -> Result<Answer, Problem> {
     let all: Vec<Instance> = reply.as_list()?;
     let found: Vec<&Instance> =
         all.iter().filter(|one| pattern.is_match(&InstanceKey::from(&one.key).to_string())).collect();
-    let text = found.iter().map(|one| format!("{}:{}\n", one.key.hostname, one.key.port)).collect();
+    let text = print::lines(found.iter().map(|one| print::name(&one.key)));
     let json = serde_json::to_string(&found).map_err(|error| reply.unexpected(&error.to_string()))?;
     Ok(Answer::done(text, json))
 }
@@ -151,7 +151,7 @@ pub(crate) fn move_replicas_gtid(session: &Session<'_>) -> Result<Answer, Proble
         return Ok(Answer::done(print::instances(&reply)?, reply.data.get()));
     }
     let moved: Vec<Key> = before.intersection(&keys(&to)?).cloned().collect();
-    let text = moved.iter().map(|key| format!("{}:{}\n", key.hostname, key.port)).collect();
+    let text = print::lines(moved.iter().map(print::name));
     Ok(Answer::done(text, json!(moved).to_string()))
 }
 

@@ -13,11 +13,11 @@ pub(crate) type Printed = Result<String, Problem>;
 /// Recorded as the reason of a downtime by a recovery.
 const LOST_IN_RECOVERY: &str = "lost-in-recovery";
 
-fn lines(items: impl IntoIterator<Item = String>) -> String {
+pub(crate) fn lines(items: impl IntoIterator<Item = String>) -> String {
     items.into_iter().map(|item| item + "\n").collect()
 }
 
-fn name(key: &Key) -> String {
+pub(crate) fn name(key: &Key) -> String {
     format!("{}:{}", key.hostname, key.port)
 }
 
@@ -128,8 +128,8 @@ pub(crate) fn cluster_domain(reply: &Reply) -> Printed {
 
 /// Stopped, with an error.
 pub(crate) fn broken(reply: &Reply) -> Printed {
-    let is_broken =
-        |one: &&Instance| !is_running(one) && !(one.last_sql_error.is_empty() && one.last_io_error.is_empty());
+    let has_error = |one: &Instance| !one.last_sql_error.is_empty() || !one.last_io_error.is_empty();
+    let is_broken = |one: &&Instance| !is_running(one) && has_error(one);
     Ok(lines(reply.as_list::<Instance>()?.iter().filter(is_broken).map(|one| name(&one.key))))
 }
 

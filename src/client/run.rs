@@ -104,8 +104,11 @@ pub(crate) fn usage() -> String {
          Flags:\n",
     );
     for flag in FLAGS {
-        let letters: String = flag.letters.iter().map(|letter| format!("-{letter}, ")).collect();
-        let named = format!("{letters}--{} {}", flag.name, flag.value);
+        let mut named = String::new();
+        for letter in flag.letters {
+            let _ = write!(named, "-{letter}, ");
+        }
+        let _ = write!(named, "--{} {}", flag.name, flag.value);
         let _ = writeln!(text, "  {named:<36} {}", flag.help);
     }
     text.push_str("\nCommands:\n");

@@ -139,10 +139,9 @@ pub(crate) fn holes(template: &str) -> impl Iterator<Item = &str> {
 /// What people call the value of a hole.
 fn called(hole: &str) -> &str {
     match hole {
-        "i" | "instances" => "instance",
+        "i" | "instances" | "text" => "instance",
         "d" => "destination",
         "hint" => "instance or alias",
-        "text" => "instance",
         other => other,
     }
 }

@@ -15,6 +15,9 @@ const BROKEN: &str = "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 3\r\nConnectio
 /// Closes without a word.
 const SILENCE: &str = "";
 
+/// The reply to a request, and how many there were by then.
+type Rule = fn(&str, usize) -> &'static str;
+
 /// A listener with a rule for replies.
 struct Fake {
     port: u16,
@@ -22,7 +25,7 @@ struct Fake {
 }
 
 impl Fake {
-    fn start(rule: fn(&str, usize) -> &'static str) -> Self {
+    fn start(rule: Rule) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("an address").port();
         let asked = Arc::new(Mutex::new(Vec::new()));
@@ -42,11 +45,7 @@ impl Fake {
     }
 }
 
-fn answer(
-    stream: TcpStream,
-    record: &Mutex<Vec<String>>,
-    rule: fn(&str, usize) -> &'static str,
-) -> std::io::Result<()> {
+fn answer(stream: TcpStream, record: &Mutex<Vec<String>>, rule: Rule) -> std::io::Result<()> {
     let mut lines = BufReader::new(stream.try_clone()?).lines();
     let line = lines.next().transpose()?.unwrap_or_default();
     let mut said = line.trim_end_matches(" HTTP/1.1").to_owned();
@@ -151,6 +150,14 @@ fn changes_are_not_repeated_once_they_may_have_arrived() {
 }
 
 #[test]
+fn changes_are_repeated_where_there_was_no_room() {
+    const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy";
+    let fake = Fake::start(|_, place| if place == 1 { BUSY } else { OK });
+    api(&one(&fake), &[]).change("forget/a/1").expect("a reply at last");
+    assert_eq!(fake.asked().len(), 2);
+}
+
+#[test]
 fn changes_are_repeated_where_nobody_listened() {
     let begun = std::time::Instant::now();
     let said = api(&nobody(), &[]).change("forget/a/1").expect_err("nobody").to_string();
@@ -178,7 +185,7 @@ fn hopeless_cases_end_at_once_and_give_no_secret_away() {
     const DENIED: &str = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 14\r\nConnection: close\r\n\r\nNot Authorized";
     const ELSEWHERE: &str =
         "HTTP/1.1 302 Found\r\nLocation: https://b/\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
-    let rules: [(fn(&str, usize) -> &'static str, &str); 3] = [
+    let rules: [(Rule, &str); 3] = [
         (|_, _| DENIED, "not authorized: see ORCHESTRATOR_AUTH_USER"),
         (|_, _| ELSEWHERE, "redirected to https://b/;"),
         (|_, _| NOT_FOUND, "the service does not know the path clusters"),

@@ -59,6 +59,11 @@ const SAME: &[&str] = &[
     "resolve -i A",
 ];
 
+/// The program under test; another build of it, such as the static one, where the environment names it.
+fn client() -> std::ffi::OsString {
+    std::env::var_os("ORCHESTRATOR_CLIENT_BIN").unwrap_or_else(|| env!("CARGO_BIN_EXE_orchestrator-client").into())
+}
+
 struct Site {
     fleet: Fleet,
     topology: Topology,
@@ -88,7 +93,7 @@ impl Site {
     }
 
     async fn client_with(&self, pairs: &[(&str, &str)], words: &[String]) -> Result<Output> {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_orchestrator-client"))
+        let output = tokio::process::Command::new(client())
             .env_clear()
             .envs(pairs.iter().copied())
             .args(words)
@@ -314,16 +319,15 @@ async fn behind_tls_and_a_password(site: &mut Site) -> Result<()> {
     })
     .await
     .with_context(|| site.fleet.log_tail("guarded"))?;
-    let flag = [words.clone(), site.words("-b dba:pass:word")].concat();
+    let flag = site.words("-b dba:pass:word");
     let in_address = api.replace("https://", "https://dba:pass%3Aword@");
     let skip = ("ORCHESTRATOR_API_SKIP_VERIFY", "true");
-    let right: [(&[(&str, &str)], &[String]); 3] = [
-        (&[address, trust], &flag),
-        (&[("ORCHESTRATOR_API", &in_address), trust], &words),
-        (&[address, skip, user, password], &words),
-    ];
-    for (pairs, words) in right {
-        let output = site.client_with(pairs, words).await?;
+    let (elsewhere, no_words): (_, &[String]) = (("ORCHESTRATOR_API", in_address.as_str()), &[]);
+    let by_flag = [address, trust];
+    let right =
+        [(&by_flag[..], &flag[..]), (&[elsewhere, trust], no_words), (&[address, skip, user, password], no_words)];
+    for (pairs, more) in right {
+        let output = site.client_with(pairs, &[&words, more].concat()).await?;
         ensure!(output.code == 0, "{output:?}");
     }
     let wrong: [(&[(&str, &str)], &str); 4] = [
