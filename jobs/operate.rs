@@ -254,7 +254,7 @@ impl Work<'_> {
         }
         let kept = store::operations::save_plan(&self.ctx.pool, self.run, &plan, &baseline).await;
         self.still_ours(kept)?;
-        let options = self.options(&gathered, self.attempt.cancelled.clone(), withheld);
+        let options = options(&gathered, self.attempt.cancelled.clone(), withheld);
         let report = self.execute(&plan, &gathered, tokens, &options).await?;
         Ok(End::Executed { plan: Box::new(plan), report })
     }
@@ -283,16 +283,6 @@ impl Work<'_> {
                 Ok(report)
             }
         }
-    }
-
-    fn options(
-        &self,
-        gathered: &Gathered,
-        cancelled: CancellationToken,
-        withheld: BTreeMap<InstanceKey, String>,
-    ) -> Options {
-        let max_parallel = usize::try_from(gathered.policy.max_parallel).unwrap_or(1);
-        Options { max_parallel, cancelled, withheld }
     }
 
     /// Ends a resumed operation that cannot, or need not, go on: threads that a lost worker stopped run again.
@@ -342,7 +332,7 @@ impl Work<'_> {
             };
             self.still_ours(store::operations::save_plan(&self.ctx.pool, self.run, &plan, baseline).await)?;
             // Putting back is not cancelled: the wish to stop is one reason for it.
-            let options = self.options(&gathered, CancellationToken::new(), BTreeMap::new());
+            let options = options(&gathered, CancellationToken::new(), BTreeMap::new());
             let report = self.execute(&plan, &gathered, tokens, &options).await?;
             errors.extend(report.branches.iter().filter_map(|branch| branch.result.error()));
         }
@@ -369,6 +359,11 @@ impl Work<'_> {
             Box::pin(async move { ctx.names.resolve_facts(&ctx.pool, &config, facts).await })
         })
     }
+}
+
+fn options(gathered: &Gathered, cancelled: CancellationToken, withheld: BTreeMap<InstanceKey, String>) -> Options {
+    let max_parallel = usize::try_from(gathered.policy.max_parallel).unwrap_or(1);
+    Options { max_parallel, cancelled, withheld }
 }
 
 /// The step that starts those threads that ran before and do not run now.
@@ -399,10 +394,9 @@ pub(crate) fn state_of(end: &End) -> State {
         End::Planned(_) => State::Done,
         End::Refused(_) => State::Refused,
         End::Cancelled => State::Cancelled,
-        End::Failed(_) => State::Failed,
         End::Executed { report, .. } => conclusion::state_of_report(report),
         End::Resumed { because, errors, .. } if because.is_already_so() && errors.is_empty() => State::Done,
         End::Resumed { because, .. } if matches!(**because, End::Cancelled) => State::Cancelled,
-        End::Resumed { .. } => State::Failed,
+        End::Failed(_) | End::Resumed { .. } => State::Failed,
     }
 }

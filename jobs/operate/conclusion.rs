@@ -89,7 +89,7 @@ impl Work<'_> {
         };
         tell(end, &mut outcome);
         if let Some(first) = &operation.plan {
-            self.add_earlier(first, &mut outcome);
+            add_earlier(first, &mut outcome);
         }
         outcome.new_source = outcome
             .done
@@ -98,24 +98,31 @@ impl Work<'_> {
             .and_then(|moved| moved.new_source.clone());
         outcome
     }
+}
 
-    /// Branches of the first plan that an earlier run finished are not in the plan of a later one, because there was
-    /// nothing left to do: they are done as well.
-    fn add_earlier(&self, first: &Plan, outcome: &mut OperationOutcome) {
-        let all_is_so = outcome.state == State::Done.name();
-        for branch in &first.branches {
-            let told = outcome.done.iter().any(|one| one.instance == branch.instance)
-                || outcome.errors.iter().any(|one| one.instance == branch.instance)
-                || outcome
-                    .left_out
-                    .iter()
-                    .any(|one| one.instance == branch.instance && one.rule != domain::plan::Rule::AlreadySo);
-            if !told && all_is_so {
-                outcome.done.push(Moved { instance: branch.instance.clone(), new_source: branch.new_source.clone() });
-            }
-        }
-        outcome.left_out.retain(|one| !outcome.done.iter().any(|moved| moved.instance == one.instance));
+/// Branches of the first plan that an earlier run finished are not in the plan of a later one, because there was
+/// nothing left to do: they are done as well.
+fn add_earlier(first: &Plan, outcome: &mut OperationOutcome) {
+    // By what means and where to is what the first plan says: a later one may only have had threads to start.
+    outcome.method = Some(first.method);
+    outcome.because.clone_from(&first.because);
+    for moved in outcome.done.iter_mut().filter(|moved| moved.new_source.is_none()) {
+        let branch = first.branches.iter().find(|branch| branch.instance == moved.instance);
+        moved.new_source = branch.and_then(|branch| branch.new_source.clone());
     }
+    let all_is_so = outcome.state == State::Done.name();
+    for branch in &first.branches {
+        let told = outcome.done.iter().any(|one| one.instance == branch.instance)
+            || outcome.errors.iter().any(|one| one.instance == branch.instance)
+            || outcome
+                .left_out
+                .iter()
+                .any(|one| one.instance == branch.instance && one.rule != domain::plan::Rule::AlreadySo);
+        if !told && all_is_so {
+            outcome.done.push(Moved { instance: branch.instance.clone(), new_source: branch.new_source.clone() });
+        }
+    }
+    outcome.left_out.retain(|one| !outcome.done.iter().any(|moved| moved.instance == one.instance));
 }
 
 fn describe(plan: &Plan, outcome: &mut OperationOutcome) {

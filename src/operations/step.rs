@@ -15,6 +15,9 @@ use crate::{APPLY_LIMIT, SEND_WINDOW};
 /// First and longest pause between two looks at what a step brought about: most are true at once, and people wait.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A server that gives no facts for this long hangs: whatever its step waits for, others wait for us. Longer than a
+/// restart of a connection, shorter than people's patience.
+const SILENCE_LIMIT: Duration = Duration::from_secs(10);
 /// An order that cannot get at least this long for its answer is not sent.
 const LEAST_TIME: Duration = Duration::from_millis(500);
 
@@ -134,12 +137,14 @@ async fn verify<F: Fleet, L: Ledger>(
         step.after.iter().filter_map(Condition::other_server).filter(|key| **key != step.on).cloned().collect();
     let mut unmet = doubt.unwrap_or_default();
     let mut pause = FIRST_PAUSE;
+    let mut heard = Instant::now();
     loop {
         match timeout_at(ends, look_all(means.fleet, &step.on, &names)).await {
             Err(_) if unmet.is_empty() => unmet = format!("{} did not answer in time", step.on),
             Err(_) => {}
             Ok(Err(error)) => unmet = error,
             Ok(Ok(facts)) => {
+                heard = Instant::now();
                 let own = own(&facts, &step.on)?;
                 match step.after.iter().find_map(|condition| condition.holds(&step.on, own, &facts).err()) {
                     None => return Ok(()),
@@ -149,6 +154,9 @@ async fn verify<F: Fleet, L: Ledger>(
                     return Err(StepError::After(format!("{unmet}: {reason}")));
                 }
             }
+        }
+        if heard.elapsed() > SILENCE_LIMIT {
+            return Err(StepError::After(format!("{unmet} (silent for {} s)", heard.elapsed().as_secs())));
         }
         if Instant::now() + pause >= ends {
             return Err(StepError::After(format!("{unmet} (waited {} s)", step.limit_seconds)));

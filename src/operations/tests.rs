@@ -161,10 +161,13 @@ impl Fleet for Memory {
     }
 }
 
+/// Where, what, and how it ended.
+type Row = (Place, String, Option<Result<(), String>>);
+
 /// A ledger with one token that can be lost.
 #[derive(Default)]
 struct Book {
-    rows: Mutex<Vec<(Place, String, Option<Result<(), String>>)>>,
+    rows: Mutex<Vec<Row>>,
     /// The lock is another's after this many steps have begun.
     lost_after: Option<usize>,
     /// The backend is away after this many.

@@ -1,0 +1,260 @@
+//! Operations on real servers: done, planned only, refused, resumed after the loss of a worker at each step, hung.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use config::Settings;
+use domain::instance::InstanceKey;
+use domain::plan::{Request, Rule};
+use harness::{Flavor, Server, TOPOLOGY, Topology, catch_up, replica_status};
+use jobs::{Context, Discover, Names, Operate, Recorder, Rules, SharedSettings};
+use mysql::{ConnectSettings, HostnameMethod, ProbeSettings, Prober};
+use operations::OperationOutcome;
+use queue::{Attempt, DbClock, Job, JobError};
+use store::maintenance::Claim;
+use store::operations::{NewOperation, Operation, State, StepRow};
+use tokio::sync::Semaphore;
+
+const THREE: &str = "
+    a
+      b
+      c
+";
+
+struct Fleet {
+    ctx: Arc<Context>,
+    topology: Topology,
+}
+
+impl Fleet {
+    async fn start(flavor: Flavor, text: &str) -> Result<Fleet> {
+        let topology = Topology::start(flavor, text).await?;
+        let pool = harness::backend(flavor).await?.schema().await?;
+        let options = queue::connect_options(pool.options.clone());
+        let pool = queue::pool_options().max_connections(16);
+        let pool = pool.after_connect(|conn, _| Box::pin(async move { queue::session_setup(conn).await }));
+        let pool = pool.connect_with(options).await?;
+        store::schema::migrate(&pool).await?;
+        let clock = Arc::new(DbClock::new());
+        clock.ask(&mut *pool.acquire().await?).await?;
+        let settings = ProbeSettings {
+            connect: ConnectSettings {
+                user: TOPOLOGY.user.to_owned(),
+                password: mysql::Secret::new(TOPOLOGY.password),
+                ..ConnectSettings::default()
+            },
+            hostname_method: HostnameMethod::Given,
+            ..ProbeSettings::default()
+        };
+        let now = Arc::clone(&clock);
+        let ctx = Arc::new(Context {
+            prober: Prober::new(settings, Arc::new(move || now.now_micros())),
+            pool,
+            clock,
+            config: SharedSettings::new(Settings::default()),
+            names: Names::default(),
+            under_way: Semaphore::new(64),
+            rules: Rules::default(),
+            written: store::instances::Written::default(),
+            living: Recorder::default(),
+            dead: Recorder::default(),
+        });
+        let fleet = Fleet { ctx, topology };
+        for (_, server) in &fleet.topology.servers {
+            Discover::by_person(&key(server)).run(Arc::clone(&fleet.ctx), Attempt::detached()).await?;
+        }
+        Ok(fleet)
+    }
+
+    fn key(&self, name: &str) -> InstanceKey {
+        key(&self.topology[name])
+    }
+
+    fn relocate(&self, name: &str, below: &str) -> Request {
+        Request::Relocate { instance: self.key(name), below: self.key(below) }
+    }
+
+    async fn create(&self, request: &Request, dry_run: bool) -> Result<u64> {
+        let mut conn = self.ctx.pool.acquire().await?;
+        let new = NewOperation { request, dry_run, cluster_name: "", actor: "ann@host" };
+        Ok(store::operations::create(&mut conn, &new).await?)
+    }
+
+    async fn run(&self, operation: u64, worker: &str) -> Result<OperationOutcome, JobError> {
+        let attempt = Attempt { worker: worker.to_owned(), ..Attempt::detached() };
+        let value = Operate::new(operation).run(Arc::clone(&self.ctx), attempt).await?;
+        serde_json::from_value(value).map_err(JobError::give_up)
+    }
+
+    async fn operation(&self, id: u64) -> Result<Operation> {
+        store::operations::read(&self.ctx.pool, id).await?.context("no such operation")
+    }
+
+    async fn steps(&self, id: u64) -> Result<Vec<StepRow>> {
+        Ok(store::operations::steps(&self.ctx.pool, id).await?)
+    }
+
+    /// Who a server replicates from, if both threads run.
+    async fn source_port(&self, name: &str) -> Result<u16> {
+        let server = &self.topology[name];
+        let status = replica_status(server.flavor(), &mut server.connect_root().await?).await?;
+        let status = status.context("no replica")?;
+        ensure!(status.is_running(), "{name} does not replicate: {status:?}");
+        Ok(status.source_port)
+    }
+
+    async fn stored_source(&self, name: &str) -> Result<Option<InstanceKey>> {
+        let known = store::instances::read(&self.ctx.pool, &self.key(name)).await?.context("unknown")?;
+        Ok(known.facts.source().cloned())
+    }
+
+    async fn locks(&self) -> Result<usize> {
+        Ok(store::maintenance::active(&self.ctx.pool).await?.len())
+    }
+}
+
+fn key(server: &Server) -> InstanceKey {
+    InstanceKey::new(server.host(), server.port())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_relocation_is_planned_done_recorded_and_seen_at_once(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, THREE).await?;
+    let request = fleet.relocate("c", "b");
+    let dry = fleet.create(&request, true).await?;
+    let planned = fleet.run(dry, "w1").await?;
+    let plan = planned.plan.context("a plan")?;
+    ensure!(fleet.source_port("c").await? == fleet.topology["a"].port() && fleet.steps(dry).await?.is_empty());
+
+    let id = fleet.create(&request, false).await?;
+    let outcome = fleet.run(id, "w1").await?;
+    assert_eq!((outcome.state.as_str(), outcome.error.as_str()), ("done", ""), "{outcome:?}");
+    assert_eq!((&outcome.instance, outcome.new_source.as_ref()), (&fleet.key("c"), Some(&fleet.key("b"))));
+    assert_eq!(fleet.source_port("c").await?, fleet.topology["b"].port());
+    assert_eq!(fleet.stored_source("c").await?, Some(fleet.key("b")), "readers see it at once");
+    let ended = fleet.operation(id).await?;
+    assert_eq!((ended.state, ended.plan.as_ref()), (State::Done, Some(&plan)), "executed as printed");
+    let steps = fleet.steps(id).await?;
+    assert_eq!(steps.len(), plan.steps().count());
+    assert!(steps.iter().all(|step| step.state == "done"), "{steps:?}");
+    assert_eq!(fleet.locks().await?, 0);
+    let audit = store::audit::page(&fleet.ctx.pool, Some(&fleet.key("c")), 0).await?;
+    let types: Vec<&str> = audit.iter().rev().map(|entry| entry.audit_type.as_str()).collect();
+    assert_eq!(types, ["begin-maintenance", "end-maintenance", "relocate"]);
+    fleet.topology["a"].execute("CREATE TABLE app.t (i INT PRIMARY KEY); INSERT INTO app.t VALUES (1)").await?;
+    catch_up(&fleet.topology["c"], &fleet.topology["a"], Duration::from_secs(20)).await?;
+    let again = fleet.run(id, "w2").await?;
+    assert_eq!(again.runs, 1, "an operation that has ended is not taken up again");
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_resumes_after_the_loss_of_a_worker_at_any_step_finishes(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, THREE).await?;
+    // There and back, one step further each time, until a run ends before it can be lost.
+    for (round, lost_at) in (0..40).enumerate() {
+        let below = if round % 2 == 0 { "b" } else { "a" };
+        let id = fleet.create(&fleet.relocate("c", below), false).await?;
+        let mut running = Box::pin(fleet.run(id, "w1"));
+        let ended = loop {
+            tokio::select! {
+                ended = &mut running => break Some(ended?),
+                () = tokio::time::sleep(Duration::from_millis(1)) => {}
+            }
+            let steps = fleet.steps(id).await?;
+            // Odd: in the middle of a step; even: between two.
+            let done = steps.iter().filter(|step| step.state == "done").count();
+            if steps.len() + done > lost_at {
+                break None;
+            }
+        };
+        drop(running);
+        if let Some(ended) = ended {
+            ensure!(ended.state == "done" && lost_at > 4, "{lost_at}: {ended:?}");
+            return Ok(());
+        }
+        let began = Instant::now();
+        let outcome = fleet.run(id, "w2").await.with_context(|| format!("lost at {lost_at}"))?;
+        assert_eq!((outcome.state.as_str(), outcome.runs), ("done", 2), "lost at {lost_at}: {outcome:?}");
+        assert_eq!(outcome.new_source, Some(fleet.key(below)), "lost at {lost_at}: {outcome:?}");
+        assert!(began.elapsed() < Duration::from_secs(12), "lost at {lost_at}: {:?}", began.elapsed());
+        assert_eq!(fleet.source_port("c").await?, fleet.topology[below].port(), "lost at {lost_at}");
+        assert_eq!(fleet.locks().await?, 0);
+        let steps = fleet.steps(id).await?;
+        assert!(steps.iter().all(|step| step.state != "begun"), "{steps:?}");
+        // Never two executors: whoever takes over has other tokens, and begins after the last may have acted.
+        let (old, new): (Vec<_>, Vec<_>) = steps.iter().partition(|step| step.run == 1);
+        for earlier in &old {
+            let closed = earlier.deadline_at.min(earlier.ended_at.unwrap_or(earlier.deadline_at));
+            assert!(new.iter().all(|later| later.token > earlier.token && later.begun_at >= closed), "{steps:?}");
+        }
+    }
+    anyhow::bail!("a relocation of more than twenty steps")
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_relocations_at_once_one_is_refused_with_the_holder(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, THREE).await?;
+    let (one, other) = (fleet.relocate("c", "b"), fleet.relocate("c", "b"));
+    let (one, other) = (fleet.create(&one, false).await?, fleet.create(&other, false).await?);
+    let (first, second) = tokio::join!(fleet.run(one, "w1"), fleet.run(other, "w2"));
+    let outcomes = [first?, second?];
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.state == "done").count(), 1, "{outcomes:?}");
+    let refused = outcomes.iter().find(|outcome| outcome.state == "refused").context("none was refused")?;
+    let refusal = refused.refusal.as_ref().context("no reason")?;
+    assert_eq!(refusal.rule, Rule::UnderMaintenance);
+    assert!(refusal.reason.contains("ann@host"), "{refusal:?}");
+    assert!(fleet.steps(refused.operation).await?.is_empty());
+
+    // People hold locks, too, on the server and on the one it is to go below.
+    for held in ["c", "a"] {
+        let claim = Claim { owner: "bob", reason: "backup", duration: Duration::from_secs(60), holder_node: "" };
+        let token = store::maintenance::begin(&fleet.ctx.pool, &fleet.key(held), claim).await?;
+        let id = fleet.create(&fleet.relocate("c", "a"), false).await?;
+        let outcome = fleet.run(id, "w1").await?;
+        assert!(outcome.state == "refused" && outcome.error.contains("bob"), "{held}: {outcome:?}");
+        assert_eq!((fleet.steps(id).await?.len(), fleet.locks().await?), (0, 1), "{held}");
+        store::maintenance::end(&mut *fleet.ctx.pool.acquire().await?, token).await?;
+    }
+    assert_eq!(fleet.source_port("c").await?, fleet.topology["b"].port());
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_hangs_in_the_middle_costs_bounded_time(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, THREE).await?;
+    let id = fleet.create(&fleet.relocate("c", "b"), false).await?;
+    let began = Instant::now();
+    let freezing = async {
+        while fleet.steps(id).await?.len() < 2 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        fleet.topology["c"].freeze()
+    };
+    let (ended, frozen) = tokio::join!(fleet.run(id, "w1"), freezing);
+    frozen?;
+    let took = began.elapsed();
+    fleet.topology["c"].thaw()?;
+    let error = ended.err().context("it should have failed")?.to_string();
+    assert!(took < Duration::from_secs(60), "{took:?}: {error}");
+    assert!(error.contains(&fleet.key("c").to_string()), "{error}");
+    assert_eq!((fleet.operation(id).await?.state, fleet.locks().await?), (State::Failed, 0));
+    // Asked for again, it is done: whatever the hung server did in the end.
+    let again = fleet.create(&fleet.relocate("c", "b"), false).await?;
+    let outcome = fleet.run(again, "w2").await?;
+    assert_eq!(outcome.state, "done", "{outcome:?}");
+    Ok(())
+}
