@@ -29,6 +29,8 @@ mod fixture;
 mod gtid;
 mod in_place;
 mod kill;
+#[cfg(test)]
+mod model;
 mod movability;
 mod position;
 mod read_only;

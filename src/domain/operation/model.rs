@@ -1,0 +1,520 @@
+//! A tiny pure model of servers that replicate, to run whole plans against: what is planned must work, must leave threads
+//! as they were, and must lose nothing, under write load, after failures and after the death of whoever ran it.
+//!
+//! All data are the primary's transactions 1, 2, 3, ...: a server has a prefix of them (`content`), and has received a
+//! longer one (`received`). Each server writes its own log at offsets of its own, so a position taken from the wrong
+//! server's log leads to the wrong place, and is noticed.
+
+use std::collections::BTreeMap;
+
+use crate::gtid::mysql::GtidSet;
+use crate::instance::{
+    BinlogCoordinates, CheckState, Instance, InstanceKey, Placement, ReplicaFacts, ServerFacts, ThreadState,
+};
+use crate::plan::{Action, Baseline, Plan, Position, Request, Step, Threads, running_threads};
+use crate::promotion::PromotionRule;
+use crate::topology::{Naming, Node, place as place_all};
+
+/// How servers replicate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    Gtid,
+    MariadbGtid,
+    Position,
+}
+
+/// Now, in all tests.
+pub(super) const NOW: i64 = 1_000_000_000;
+/// Looks at a step before its time is over.
+const LOOKS: usize = 60;
+/// Transactions an applier applies while the primary writes one.
+const SPEED: u64 = 2;
+const LOG: &str = "bin.000001";
+/// Where the logs of servers begin to differ.
+const APART: u64 = 1_000_000;
+
+/// What becomes of whoever runs a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// Nothing.
+    Lives,
+    /// No step more after so many, and nothing is put back.
+    DiesAfter(usize),
+    /// The step after so many fails without having done anything.
+    FailsAfter(usize),
+    /// It happened.
+    Dead,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Server {
+    pub(super) facts: ServerFacts,
+    pub(super) content: u64,
+    pub(super) received: u64,
+    /// The next transaction cannot be applied.
+    pub(super) broken: bool,
+    /// Transactions of its own, as a set.
+    pub(super) own: String,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct Model {
+    pub(super) kind: Kind,
+    pub(super) servers: BTreeMap<InstanceKey, Server>,
+    /// The primary takes writes while plans run.
+    pub(super) load: bool,
+}
+
+pub(super) fn key(index: usize) -> InstanceKey {
+    InstanceKey::new(format!("s{index}"), 3306)
+}
+
+fn uuid(id: u64) -> String {
+    format!("00000000-0000-0000-0000-{id:012}")
+}
+
+impl Model {
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, servers: BTreeMap::new(), load: true }
+    }
+
+    /// Server `index`, below `source`, with `content` applied and `received` received.
+    pub(super) fn add(&mut self, index: usize, source: Option<usize>, content: u64, received: u64) {
+        let mariadb = self.kind == Kind::MariadbGtid;
+        let id = index as u64 + 1;
+        let facts = ServerFacts {
+            server_id: id,
+            server_uuid: if mariadb { String::new() } else { uuid(id) },
+            version: if mariadb { "10.11.6-MariaDB" } else { "8.0.36" }.to_owned(),
+            version_comment: "server".to_owned(),
+            read_only: source.is_some(),
+            log_bin: true,
+            log_replica_updates: true,
+            binlog_format: "ROW".to_owned(),
+            replication_credentials_available: true,
+            replica: source.map(|source| ReplicaFacts {
+                source: key(source),
+                source_uuid: if mariadb { "No".to_owned() } else { uuid(source as u64 + 1) },
+                io_thread: ThreadState::Running,
+                sql_thread: ThreadState::Running,
+                seconds_behind: Some(0),
+                lag_seconds: Some(0),
+                auto_position: self.kind == Kind::Gtid,
+                using_mariadb_gtid: mariadb,
+                applies_out_of_order: Some(false),
+                ..ReplicaFacts::default()
+            }),
+            ..ServerFacts::default()
+        };
+        self.servers.insert(key(index), Server { facts, content, received, broken: false, own: String::new() });
+    }
+
+    pub(super) fn replica(&mut self, index: usize) -> &mut ReplicaFacts {
+        let server = self.servers.get_mut(&key(index)).expect("a server of the model");
+        server.facts.replica.as_mut().expect("a replica of the model")
+    }
+
+    /// What the server would say.
+    pub(super) fn look(&self, name: &InstanceKey) -> ServerFacts {
+        let server = &self.servers[name];
+        let mut facts = server.facts.clone();
+        facts.binlog = place(facts.server_id, server.content);
+        facts.replicas = self.readers(name).cloned().collect();
+        let set = |upto: u64| if upto == 0 { String::new() } else { format!("{}:1-{upto}", uuid(1)) };
+        let position = |upto: u64| if upto == 0 { String::new() } else { format!("0-1-{upto}") };
+        match self.kind {
+            Kind::Gtid => {
+                facts.gtid.mode = "ON".to_owned();
+                let both = [set(server.content), server.own.clone()];
+                facts.gtid.executed = GtidSet::parse(&both.join(",")).expect("a set of the model").to_string();
+            }
+            Kind::MariadbGtid => {
+                facts.gtid.mariadb_current_pos = position(server.content);
+                facts.gtid.mariadb_binlog_pos = position(server.content);
+                facts.gtid.mariadb_slave_pos =
+                    if facts.replica.is_some() { position(server.content) } else { String::new() };
+            }
+            Kind::Position => facts.gtid.mode = "OFF".to_owned(),
+        }
+        if let Some(replica) = &mut facts.replica {
+            let source_name = replica.source.hostname.trim_start_matches('/');
+            let source = InstanceKey::new(source_name, replica.source.port);
+            let source_id = self.servers.get(&source).map_or(0, |source| source.facts.server_id);
+            replica.exec = place(source_id, server.content);
+            replica.read = place(source_id, server.received);
+            if self.kind == Kind::Gtid {
+                replica.retrieved_gtid_set = set(server.received);
+            }
+            if self.kind == Kind::MariadbGtid {
+                replica.mariadb_io_pos = position(server.received);
+            }
+        }
+        facts
+    }
+
+    fn readers(&self, name: &InstanceKey) -> impl Iterator<Item = &InstanceKey> {
+        let reads = move |server: &Server| {
+            server.facts.source() == Some(name) && server.facts.threads().0 == ThreadState::Running
+        };
+        self.servers.iter().filter(move |(_, server)| reads(server)).map(|(key, _)| key)
+    }
+
+    pub(super) fn all_facts(&self) -> BTreeMap<InstanceKey, ServerFacts> {
+        self.servers.keys().map(|name| (name.clone(), self.look(name))).collect()
+    }
+
+    /// The records that a planner sees.
+    pub(super) fn instances(&self) -> BTreeMap<InstanceKey, Instance> {
+        let facts = self.all_facts();
+        let nodes: Vec<Node<'_>> =
+            facts.iter().map(|(key, facts)| Node { key, facts, previous_cluster: "s0:3306" }).collect();
+        let placements = place_all(&nodes, &Naming::default()).placements;
+        let record = |(node, placement): (&Node<'_>, Placement)| Instance {
+            id: node.facts.server_id,
+            key: node.key.clone(),
+            lane: String::new(),
+            facts: node.facts.clone(),
+            placement,
+            check: CheckState { last_checked_at: Some(NOW), last_seen_at: Some(NOW), ..CheckState::default() },
+            downtime: None,
+            promotion_rule: PromotionRule::Neutral,
+            unresolved_hostname: String::new(),
+        };
+        nodes.iter().zip(placements).map(|pair| (pair.0.key.clone(), record(pair))).collect()
+    }
+
+    /// The threads of every replica.
+    pub(super) fn threads(&self) -> Baseline {
+        let replicas = self.servers.iter().filter(|(_, server)| server.facts.replica.is_some());
+        replicas.map(|(name, server)| (name.clone(), running_threads(&server.facts))).collect()
+    }
+
+    /// A moment passes.
+    pub(super) fn tick(&mut self) {
+        let contents: BTreeMap<InstanceKey, u64> =
+            self.servers.iter().map(|(name, server)| (name.clone(), server.content)).collect();
+        for server in self.servers.values_mut() {
+            let Some(replica) = &mut server.facts.replica else {
+                server.content += u64::from(self.load && !server.facts.read_only);
+                continue;
+            };
+            if matches!(replica.io_thread, ThreadState::Running | ThreadState::Other) {
+                let above = contents.get(&replica.source);
+                replica.io_thread = if above.is_some() { ThreadState::Running } else { ThreadState::Other };
+                server.received = server.received.max(above.copied().unwrap_or_default());
+            }
+            if replica.sql_thread == ThreadState::Running && server.content < server.received {
+                if server.broken {
+                    (replica.sql_thread, replica.last_sql_error) = (ThreadState::Stopped, "Duplicate entry".to_owned());
+                } else if replica.sql_delay == 0 {
+                    server.content = server.received.min(server.content + SPEED);
+                }
+            }
+        }
+    }
+
+    /// Runs a whole plan, as its executor does. `Err`: a step failed, and its branch was restored.
+    pub(super) fn run(&mut self, plan: &Plan, mut fate: Fate) -> Result<(), String> {
+        let mut failed = self.run_steps(&plan.head, &mut fate).err();
+        if failed.is_none() {
+            failed = self.run_branches(plan, &mut fate);
+        }
+        if fate == Fate::Dead {
+            return Ok(());
+        }
+        let ended = self.run_steps(&plan.tail, &mut fate);
+        failed.map_or(ended, Err)
+    }
+
+    /// Side by side: one step of each in turn.
+    fn run_branches(&mut self, plan: &Plan, fate: &mut Fate) -> Option<String> {
+        let mut failed = None;
+        let longest = plan.branches.iter().map(|branch| branch.steps.len()).max().unwrap_or_default();
+        let mut ended = vec![false; plan.branches.len()];
+        for turn in 0..longest {
+            for (number, branch) in plan.branches.iter().enumerate() {
+                let Some(step) = branch.steps.get(turn).filter(|_| !ended[number]) else { continue };
+                let Err(error) = self.run_steps(std::slice::from_ref(step), fate) else { continue };
+                failed.get_or_insert(error);
+                ended[number] = true;
+                branch.restore.iter().for_each(|step| self.apply(step));
+            }
+        }
+        failed
+    }
+
+    fn run_steps(&mut self, steps: &[Step], fate: &mut Fate) -> Result<(), String> {
+        for step in steps {
+            match fate {
+                Fate::Dead => return Ok(()),
+                Fate::DiesAfter(0) => {
+                    *fate = Fate::Dead;
+                    return Ok(());
+                }
+                Fate::FailsAfter(0) => {
+                    *fate = Fate::Lives;
+                    return Err(format!("{step}: no luck"));
+                }
+                Fate::DiesAfter(left) | Fate::FailsAfter(left) => *left -= 1,
+                Fate::Lives => {}
+            }
+            self.run_step(step)?;
+        }
+        Ok(())
+    }
+
+    fn run_step(&mut self, step: &Step) -> Result<(), String> {
+        self.tick();
+        let facts = self.all_facts();
+        for condition in &step.before {
+            condition
+                .holds(&step.on, &facts[&step.on], &facts)
+                .map_err(|unmet| format!("before {step}: {}", unmet.0))?;
+        }
+        self.apply(step);
+        let mut unmet = String::new();
+        for _ in 0..LOOKS {
+            let facts = self.all_facts();
+            let wanting = step.after.iter().find_map(|one| one.holds(&step.on, &facts[&step.on], &facts).err());
+            match wanting {
+                None => return Ok(()),
+                Some(wanting) => unmet = wanting.0,
+            }
+            self.tick();
+        }
+        Err(format!("after {step}: {unmet}"))
+    }
+
+    /// The content that a place in a source's log stands for.
+    fn content_at(&self, source: &InstanceKey, position: &Position) -> Option<u64> {
+        let at = match position {
+            Position::At(at) => at.clone(),
+            Position::ExecutedBy(name) => self.look(name).replica.map(|replica| replica.exec).unwrap_or_default(),
+            Position::EndOf(name) => self.look(name).binlog,
+            Position::Auto | Position::MariadbSlavePos | Position::MariadbCurrentPos | Position::Unchanged => {
+                return None;
+            }
+        };
+        let id = self.servers.get(source).map_or(0, |source| source.facts.server_id);
+        assert_eq!(at.position / APART, id, "{at} is no place in the log of {source}");
+        Some(at.position % APART)
+    }
+
+    fn apply(&mut self, step: &Step) {
+        let target = match &step.action {
+            Action::ChangeSource { to, position, .. } => self.content_at(to, position),
+            Action::RunUntil { position } => {
+                let source = self.servers[&step.on].facts.source().cloned().unwrap_or_default();
+                self.content_at(&source, position)
+            }
+            _ => None,
+        };
+        // What somebody else has is not lost.
+        let elsewhere: BTreeMap<InstanceKey, u64> =
+            self.servers.iter().map(|(name, server)| (name.clone(), server.content.max(server.received))).collect();
+        let kind = self.kind;
+        let server = self.servers.get_mut(&step.on).expect("a server of the model");
+        let was_primary = server.facts.replica.is_none();
+        if matches!(step.action, Action::ChangeSource { .. }) && was_primary {
+            // A primary that becomes a replica.
+            let (auto_position, using_mariadb_gtid) = (kind == Kind::Gtid, kind == Kind::MariadbGtid);
+            let stopped = ThreadState::Stopped;
+            server.received = server.content;
+            server.facts.replica = Some(ReplicaFacts {
+                io_thread: stopped,
+                sql_thread: stopped,
+                auto_position,
+                using_mariadb_gtid,
+                ..ReplicaFacts::default()
+            });
+        }
+        server.act(step, target, &elsewhere, was_primary);
+    }
+
+    /// Starts everything, stops the writes, and waits: a server whose data are not all there by then has lost some.
+    pub(super) fn settle(&mut self) {
+        self.load = false;
+        for server in self.servers.values_mut() {
+            server.broken = false;
+            if let Some(replica) = &mut server.facts.replica {
+                (replica.io_thread, replica.sql_thread) = (ThreadState::Running, ThreadState::Running);
+                replica.sql_delay = 0;
+                let attached = replica.source.hostname.trim_start_matches('/').to_owned();
+                replica.source.hostname = attached;
+            }
+        }
+        for _ in 0..LOOKS * 4 {
+            self.tick();
+        }
+        for (name, server) in &self.servers {
+            assert_eq!(server.content, self.servers[self.root(name)].content, "{name} lacks transactions");
+        }
+    }
+
+    /// The head of the tree (or one of the ring) that a server is in.
+    fn root<'a>(&'a self, start: &'a InstanceKey) -> &'a InstanceKey {
+        let mut at = start;
+        for _ in 0..self.servers.len() {
+            match self.servers[at].facts.source() {
+                Some(source) => at = source,
+                None => break,
+            }
+        }
+        at
+    }
+
+    /// A line for each server.
+    pub(super) fn shown(&self) -> String {
+        let line = |(name, server): (&InstanceKey, &Server)| {
+            let source = server.facts.source().map(ToString::to_string).unwrap_or_default();
+            let threads = running_threads(&server.facts);
+            format!("{name} below {source:?}: {} of {}, {threads:?}\n", server.content, server.received)
+        };
+        self.servers.iter().map(line).collect()
+    }
+
+    /// No server is above itself; `pair_allowed`: but for two that replicate from each other.
+    pub(super) fn assert_no_loop(&self, pair_allowed: bool) {
+        for start in self.servers.keys() {
+            let mut at = start;
+            for length in 1..=self.servers.len() {
+                let Some(next) = self.servers.get(at).and_then(|server| server.facts.source()) else { break };
+                assert!(next != start || (pair_allowed && length == 2), "{start} is in a loop");
+                if next == start {
+                    break;
+                }
+                at = next;
+            }
+        }
+    }
+
+    /// Whatever ran, runs; whatever did not, does not; but for what was asked.
+    pub(super) fn assert_threads(&self, request: &Request, before: &Baseline) {
+        for (name, now) in self.threads() {
+            let ran = before.get(&name).copied().unwrap_or(Threads::BOTH);
+            let wanted = if *request.instance() == name { asked(request, ran) } else { ran };
+            assert_eq!(now, wanted, "threads of {name} after {request}; {ran:?} ran before");
+        }
+    }
+}
+
+/// The threads that run after this request, on the server it is about.
+fn asked(request: &Request, ran: Threads) -> Threads {
+    match request {
+        Request::StartReplica { .. } | Request::RestartReplica { .. } => Threads::BOTH,
+        Request::StopReplica { .. } | Request::StopReplicaNice { .. } => Threads::NONE,
+        Request::StartReplicaIo { .. } => Threads { io: true, ..ran },
+        Request::StopReplicaIo { .. } => Threads { io: false, ..ran },
+        Request::StartReplicaSql { .. } | Request::SkipQuery { .. } => Threads { sql: true, ..ran },
+        Request::StopReplicaSql { .. } => Threads { sql: false, ..ran },
+        _ => ran,
+    }
+}
+
+impl Server {
+    fn act(&mut self, step: &Step, target: Option<u64>, elsewhere: &BTreeMap<InstanceKey, u64>, was_primary: bool) {
+        match &step.action {
+            Action::Stop { threads } => self.set_threads(*threads, ThreadState::Stopped),
+            Action::Start { threads } => {
+                self.set_threads(*threads, ThreadState::Running);
+                if let Some(replica) = self.facts.replica.as_mut().filter(|_| threads.sql) {
+                    replica.last_sql_error.clear();
+                }
+            }
+            Action::RunUntil { .. } => {
+                let target = target.expect("a place").min(self.received);
+                self.content = self.content.max(target);
+            }
+            Action::ChangeSource { to, position, .. } => {
+                // Its own transactions come back to a primary, and are skipped by it.
+                let own = target.is_some_and(|target| was_primary && target <= self.content);
+                let fits = target.is_none_or(|target| own || target == self.content);
+                assert!(fits, "{step}: at {target:?}, and {} is what it has applied", self.content);
+                self.drop_relay_logs(step, elsewhere.get(to).copied());
+                let replica = self.facts.replica.as_mut().expect("a replica");
+                replica.source = to.clone();
+                match position {
+                    Position::Auto => replica.auto_position = true,
+                    Position::MariadbSlavePos | Position::MariadbCurrentPos => replica.using_mariadb_gtid = true,
+                    Position::At(_) | Position::ExecutedBy(_) | Position::EndOf(_) => {
+                        (replica.auto_position, replica.using_mariadb_gtid) = (false, false);
+                    }
+                    Position::Unchanged => {}
+                }
+            }
+            Action::RenameSource { to, port, .. } => {
+                let plain = InstanceKey::new(to.trim_start_matches('/'), *port);
+                self.drop_relay_logs(step, elsewhere.get(&plain).copied());
+                self.facts.replica.as_mut().expect("a replica").source = InstanceKey::new(to, *port);
+            }
+            Action::ResetReplica => {
+                let source = self.facts.source().cloned().unwrap_or_default();
+                self.drop_relay_logs(step, elsewhere.get(&source).copied());
+                self.facts.replica = None;
+            }
+            Action::SetReadOnly { read_only, with_super } => {
+                self.facts.read_only = *read_only;
+                self.facts.super_read_only = *read_only && *with_super;
+            }
+            Action::SetSemiSync { side: crate::plan::SemiSyncSide::Source, enabled } => {
+                self.facts.semi_sync.source_enabled = *enabled;
+            }
+            Action::SetSemiSync { side: crate::plan::SemiSyncSide::Replica, enabled } => {
+                self.facts.semi_sync.replica_enabled = *enabled;
+            }
+            Action::SetDelay { seconds } => {
+                let running = running_threads(&self.facts);
+                assert!(!running.sql, "{step}: the applier runs");
+                if !running.io {
+                    let source = self.facts.source().cloned().unwrap_or_default();
+                    self.drop_relay_logs(step, elsewhere.get(&source).copied());
+                }
+                self.facts.replica.as_mut().expect("a replica").sql_delay = u64::from(*seconds);
+            }
+            Action::InjectEmpty { gtids } => gtids.iter().for_each(|gtid| self.inject(gtid)),
+            Action::SkipOne => {
+                assert!(self.broken, "{step}: a good transaction is skipped");
+                (self.content, self.broken) = (self.content + 1, false);
+            }
+            Action::ResetBinaryLogs { errant } => {
+                let own = GtidSet::parse(&self.own).expect("a set");
+                self.own = own.subtract(&GtidSet::parse(errant).expect("a set")).to_string();
+            }
+            Action::Drain
+            | Action::CopyCredentials { .. }
+            | Action::FlushBinaryLogs { .. }
+            | Action::PurgeBinaryLogs { .. }
+            | Action::KillQuery { .. } => {}
+        }
+    }
+
+    fn set_threads(&mut self, threads: Threads, state: ThreadState) {
+        if let Some(replica) = &mut self.facts.replica {
+            replica.io_thread = if threads.io { state } else { replica.io_thread };
+            replica.sql_thread = if threads.sql { state } else { replica.sql_thread };
+        }
+    }
+
+    fn drop_relay_logs(&mut self, step: &Step, source_has: Option<u64>) {
+        assert_eq!(running_threads(&self.facts), Threads::NONE, "{step}: threads run");
+        let lost = self.received > self.content && source_has.is_none_or(|has| has < self.received);
+        assert!(!lost, "{step}: {} received, {} applied, {source_has:?} there", self.received, self.content);
+        self.received = self.content;
+    }
+
+    fn inject(&mut self, gtid: &str) {
+        if gtid == format!("{}:{}", uuid(1), self.content + 1) {
+            assert!(self.broken, "a good transaction is skipped: {gtid}");
+            (self.content, self.broken) = (self.content + 1, false);
+        } else {
+            assert!(!gtid.starts_with(&uuid(1)), "not the next transaction: {gtid}");
+            self.own = if self.own.is_empty() { gtid.to_owned() } else { format!("{},{gtid}", self.own) };
+        }
+    }
+}
+
+fn place(server: u64, content: u64) -> BinlogCoordinates {
+    BinlogCoordinates { file: LOG.to_owned(), position: server * APART + content }
+}
+
+mod tests;
