@@ -106,6 +106,7 @@ fn says_what_is_supported_and_why_not(#[case] version: ServerVersion, #[case] re
 #[case(Fact::SuperReadOnly, Some(("5.7.7", "5.7.8")), None)]
 #[case(Fact::ReadOnlyAdminApart, None, Some(("10.10.7", "10.11.0")))]
 #[case(Fact::GetSourcePublicKey, Some(("8.0.3", "8.0.4")), None)]
+#[case(Fact::DemoteToReplica, None, Some(("10.9.8", "10.10.0")))]
 fn facts_begin_with_a_version(
     #[case] fact: Fact,
     #[case] in_mysql: Option<(&str, &str)>,

@@ -46,7 +46,7 @@ async fn read_from(session: &mut Session<'_>, from: &InstanceKey, query: &str) -
                 }
                 reasons.push(format!("{name}: no user"));
             }
-            Err(ApplyError::Refused { reason, .. }) => reasons.push(format!("{name}: {reason}")),
+            Err(ApplyError::Refused { number, reason, .. }) => reasons.push(format!("error {number}: {reason}")),
             // Nothing was changed by asking.
             Err(ApplyError::Unknown { key, reason }) => return Err(ApplyError::Unreachable { key, reason }),
             Err(error) => return Err(error),

@@ -12,11 +12,12 @@ pub enum ApplyError {
     #[error("{key}: {reason}")]
     Unsuitable { key: InstanceKey, reason: String },
     /// The server answered with an error. Of several statements, those before the refused one have taken effect.
-    #[error("{key} refused: {reason}")]
+    #[error("{key} refused: error {number}: {reason}")]
     Refused {
         key: InstanceKey,
         /// What the servers' error references list.
         number: u16,
+        /// The server's words, and the statement.
         reason: String,
     },
     /// Sent, and not answered: it may have happened, or may still happen. Of several statements, those before have.

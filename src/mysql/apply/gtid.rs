@@ -31,7 +31,8 @@ pub(super) async fn inject_empty(context: &Context<'_>, gtids: &[String]) -> Res
         done += results.len() / PER_GTID;
         if let Err(error) = sent {
             restore(session).await;
-            return Err(error.with(&format!("{done} of {} empty transactions were committed before", gtids.len())));
+            let at = gtids.get(done).map_or("the end", String::as_str);
+            return Err(error.with(&format!("at {at}, after {done} of {} empty transactions", gtids.len())));
         }
     }
     restore(session).await;
@@ -40,7 +41,11 @@ pub(super) async fn inject_empty(context: &Context<'_>, gtids: &[String]) -> Res
 
 fn inject(literals: &[String]) -> Sql {
     let each: Vec<String> = literals.iter().map(|gtid| format!("SET gtid_next = {gtid}; BEGIN; COMMIT")).collect();
-    each.join("; ").into()
+    let shown = match each.as_slice() {
+        [first, .., last] => format!("{first}; ... {last}"),
+        few => few.join("; "),
+    };
+    Sql::in_short(each.join("; "), shown)
 }
 
 /// The session ends anyway, and with it what it holds; this keeps even its last moments ordinary.

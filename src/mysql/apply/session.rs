@@ -123,13 +123,15 @@ impl<'a> Session<'a> {
     fn failed(&self, sql: &Sql, error: &Error) -> ApplyError {
         let key = self.key.clone();
         let cause = failure::classify(error, Stage::Read);
-        let said = sql.cleaned(error.number(), &cause.message);
-        let reason = failure::shorten(format!("{said} (statement: {})", sql.shown()));
-        match error.number() {
-            Some(number) if cause.kind != FailureKind::Broken && !INTERRUPTED.contains(&number) => {
-                ApplyError::Refused { key, number, reason }
+        let told = |said: &str| {
+            let said = sql.cleaned(error.number(), said);
+            failure::shorten(format!("{said} (statement: {})", sql.shown()))
+        };
+        match error {
+            Error::Server(server) if cause.kind != FailureKind::Broken && !INTERRUPTED.contains(&server.number) => {
+                ApplyError::Refused { key, number: server.number, reason: told(&server.message) }
             }
-            _ => ApplyError::Unknown { key, reason },
+            _ => ApplyError::Unknown { key, reason: told(&cause.message) },
         }
     }
 
@@ -148,8 +150,9 @@ impl<'a> Session<'a> {
 /// The state every statement is read in, whatever the server's defaults and its `init_connect` say. The last result is our
 /// connection's number.
 fn settle(is_mariadb: bool, left: Duration) -> String {
+    // Whole seconds. It comes first: "no lock" is a clear answer, an interrupted statement is none.
     let seconds = left.as_secs().max(1);
-    let whole = if is_mariadb { format!(", max_statement_time = {seconds}") } else { String::new() };
+    let whole = if is_mariadb { format!(", max_statement_time = {:.3}", left.as_secs_f64()) } else { String::new() };
     format!(
         "SET NAMES utf8mb4; SET SESSION sql_mode = '', lock_wait_timeout = {seconds}{whole}, autocommit = 1; \
          SELECT CONNECTION_ID()"
@@ -174,6 +177,6 @@ mod tests {
         let mysql = settle(false, Duration::from_millis(2900));
         assert!(mysql.contains("lock_wait_timeout = 2,") && !mysql.contains("max_statement_time"), "{mysql}");
         let mariadb = settle(true, Duration::from_millis(10));
-        assert!(mariadb.contains("lock_wait_timeout = 1, max_statement_time = 1,"), "{mariadb}");
+        assert!(mariadb.contains("lock_wait_timeout = 1, max_statement_time = 0.010,"), "{mariadb}");
     }
 }

@@ -8,7 +8,7 @@ pub(crate) struct Sql {
     text: String,
     /// How it is shown, if it contains a secret.
     shown: Option<String>,
-    /// Taken out of whatever the server answers.
+    /// Whatever the server answers with a piece of these in it is not shown.
     secrets: Vec<String>,
 }
 
@@ -26,7 +26,12 @@ impl Sql {
 
     /// A statement of somebody else's, who may have written a secret into it: it is shown by its name.
     pub(crate) fn named(name: &str, text: &str) -> Self {
-        Self { text: text.to_owned(), shown: Some(name.to_owned()), secrets: vec![text.to_owned()] }
+        Self { text: text.to_owned(), shown: Some(name.to_owned()), secrets: literals(text) }
+    }
+
+    /// A long one, in few words.
+    pub(crate) fn in_short(text: String, shown: String) -> Self {
+        Self { text, shown: Some(shown), secrets: Vec::new() }
     }
 
     /// For the one place that sends it.
@@ -41,14 +46,25 @@ impl Sql {
 
     /// What the server said about it, fit to be shown.
     pub(crate) fn cleaned(&self, number: Option<u16>, message: &str) -> String {
-        if self.secrets.is_empty() {
-            return message.to_owned();
+        let may_repeat = number == Some(SYNTAX_ERROR) || self.secrets.iter().any(|secret| repeats(message, secret));
+        if may_repeat && !self.secrets.is_empty() {
+            return "(its words are withheld: they may repeat a secret)".to_owned();
         }
-        if number == Some(SYNTAX_ERROR) {
-            return format!("error {SYNTAX_ERROR} (the server's text is withheld: it may repeat a secret)");
-        }
-        self.secrets.iter().fold(message.to_owned(), |text, secret| text.replace(secret.as_str(), HIDDEN))
+        message.to_owned()
     }
+}
+
+/// A piece of the secret is in the message. Servers cut long values short: the whole need not be there.
+fn repeats(message: &str, secret: &str) -> bool {
+    const PIECE: usize = 4;
+    let pieces: Vec<char> = secret.chars().collect();
+    pieces.windows(PIECE.min(pieces.len()).max(1)).any(|piece| message.contains(&piece.iter().collect::<String>()))
+}
+
+/// What stands between quotes.
+fn literals(text: &str) -> Vec<String> {
+    let between = |quote: char| text.split(quote).skip(1).step_by(2).filter(|piece| !piece.is_empty());
+    between('\'').chain(between('"')).map(str::to_owned).collect()
 }
 
 impl From<String> for Sql {
@@ -81,11 +97,12 @@ mod tests {
         assert_eq!(format!("{sql:?} {}", sql.shown()).matches("<secret>").count(), 2);
         let cleaned = [
             sql.cleaned(Some(1064), "error 1064: near 'r2'' at line 1"),
-            sql.cleaned(Some(1470), "error 1470: String 'hun'ter2' is too long"),
+            sql.cleaned(Some(1470), "String 'hun'ter2' is too long"),
+            sql.cleaned(Some(1470), "String 'hun'ter...' is too long"),
             sql.cleaned(None, "'hun\\'ter2'"),
             format!("{sql:?}"),
         ];
-        assert!(cleaned.iter().all(|text| !text.contains("ter2") && !text.contains("r2'")), "{cleaned:?}");
+        assert!(cleaned.iter().all(|text| !text.contains("ter") && !text.contains("r2'")), "{cleaned:?}");
     }
 
     #[test]
@@ -93,12 +110,14 @@ mod tests {
         let sql = Sql::named("TheQuery", "SELECT 'repl', 'hunter2' FORM x");
         let cleaned = sql.cleaned(Some(1064), "near 'ter2' FORM x' at line 1");
         assert!(!format!("{sql:?} {cleaned}").contains("ter2"), "{cleaned}");
-        assert_eq!(sql.cleaned(Some(1146), "error 1146: no table x"), "error 1146: no table x");
+        assert_eq!(sql.cleaned(Some(1146), "no table x"), "no table x");
+        assert!(sql.cleaned(Some(1292), "Incorrect value: 'hunter2'").contains("withheld"));
     }
 
     #[test]
     fn other_statements_are_shown_as_they_are() {
         let sql = Sql::from("STOP REPLICA");
+        assert_eq!(Sql::in_short("x; y".to_owned(), "both".to_owned()).shown(), "both");
         assert_eq!((sql.shown(), sql.cleaned(Some(1064), "near 'x'").as_str()), ("STOP REPLICA", "near 'x'"));
     }
 }
