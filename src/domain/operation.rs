@@ -25,6 +25,8 @@ mod delay;
 mod detach;
 mod errant;
 #[cfg(test)]
+mod examples;
+#[cfg(test)]
 mod fixture;
 mod gtid;
 mod in_place;
@@ -34,6 +36,8 @@ mod model;
 mod movability;
 mod position;
 mod read_only;
+#[cfg(test)]
+mod refusals;
 mod regroup;
 mod relocate;
 mod repoint;

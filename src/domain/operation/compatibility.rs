@@ -218,5 +218,3 @@ fn delay_is_not_shorter(own: &Instance, other: &Instance, policy: &Policy) -> Op
     refuse(Rule::Delayed, own, reason, "choose a source that is not delayed, or end its delay: delay-replication")
 }
 
-#[cfg(test)]
-mod tests;

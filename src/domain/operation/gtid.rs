@@ -12,7 +12,8 @@ use crate::gtid::mariadb::GtidPosition;
 use crate::gtid::mysql::{GtidSet, Uuid};
 use crate::instance::{Instance, InstanceKey, ThreadState};
 use crate::plan::{
-    Action, Condition, Method, Plan, Position, Refusal, Request, Rule, Threads, missing_of_received, running_threads,
+    Action, Condition, Method, Plan, Position, Refusal, Request, Rule, Threads, missing_of_received,
+    received_is_applied, running_threads,
 };
 
 pub(super) fn one(
@@ -157,13 +158,20 @@ pub(super) fn relay(moving: &Moving<'_>, other: &Instance, world: &World<'_>) ->
     if above && missing.is_empty() {
         return Ok(Relay::ReceivedIn(other.key.clone()));
     }
+    // Until the receiver has stopped, more may come.
+    let receives = running_threads(&moving.instance.facts).io;
+    if !receives && received_is_applied(&moving.instance.facts) {
+        return Ok(Relay::Drained);
+    }
     if can_drain(moving, world) {
         return Ok(Relay::Drain);
     }
-    if missing.is_empty() {
+    let keeps_up = !other.facts.is_replica() || world.wanted_threads(&other.key) == Threads::BOTH;
+    if missing.is_empty() && (keeps_up || !receives) {
         return Ok(Relay::ReceivedIn(other.key.clone()));
     }
-    Err(unapplied(moving, &format!("{} lacks them: {missing}", other.key)))
+    let lacking = if missing.is_empty() { "whatever comes next".to_owned() } else { missing };
+    Err(unapplied(moving, &format!("{} lacks them: {lacking}", other.key)))
 }
 
 /// Its applier works, and is not told to wait.

@@ -344,8 +344,8 @@ fn below_part(moving: &Moving<'_>, still: &Moving<'_>, alone: bool, world: &Worl
     steps.extend(run_until(key, Position::ExecutedBy(to.clone()), as_far));
     if alone {
         // Whichever is behind runs: the other is there already.
-        steps
-            .push(run_until(to, Position::ExecutedBy(key.clone())).then(Condition::AppliedLike { other: key.clone() }));
+        let like = Condition::AppliedLike { other: key.clone() };
+        steps.extend(run_until(to, Position::ExecutedBy(key.clone()), like));
     }
     let also = vec![
         Condition::AppliedLike { other: to.clone() },

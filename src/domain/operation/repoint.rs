@@ -3,7 +3,7 @@
 use super::movability::{self, Moving};
 use super::steps::{self, Change, Part, Relay};
 use super::{World, compatibility, gtid};
-use crate::instance::{Instance, InstanceKey};
+use crate::instance::{Instance, InstanceKey, ThreadState};
 use crate::plan::{
     Action, Condition, Method, Plan, Position, Refusal, Request, Rule, received_is_applied, running_threads,
 };
@@ -164,11 +164,13 @@ fn stated(
 
 /// All relay logs applied, at once or in a while.
 pub(super) fn applied_relay(moving: &Moving<'_>, consequence: &str, world: &World<'_>) -> Result<Relay, Refusal> {
+    // While the receiver runs, more comes.
+    let receives = moving.replica.io_thread == ThreadState::Running;
+    if !receives && received_is_applied(&moving.instance.facts) {
+        return Ok(Relay::Drained);
+    }
     if gtid::can_drain(moving, world) {
         return Ok(Relay::Drain);
-    }
-    if received_is_applied(&moving.instance.facts) {
-        return Ok(Relay::Drained);
     }
     Err(gtid::unapplied(moving, consequence))
 }

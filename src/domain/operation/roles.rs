@@ -201,7 +201,9 @@ fn pair_exists(
     world: &World<'_>,
 ) -> Result<Plan, Refusal> {
     let now = running_threads(&master.facts);
-    if !world.resumed(&master.key) || now == Threads::BOTH {
+    // It was no replica when the earlier run began: no baseline tells of its threads.
+    let resumed = world.resumed(&master.key) || world.earlier.is_some();
+    if !resumed || now == Threads::BOTH {
         let reason = format!("{} replicates from {instance} already", master.key);
         return Err(Refusal::new(Rule::AlreadySo, instance, reason, "nothing is to be done"));
     }
