@@ -3,7 +3,8 @@
 use queue::Registry;
 
 use crate::{
-    Context, Discover, Expire, ForgetUnseen, Operate, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit, TrimJobs,
+    Context, Discover, Expire, ForgetUnseen, Inspect, Operate, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit,
+    TrimJobs,
 };
 
 /// Every kind a worker of this program can run.
@@ -13,6 +14,7 @@ pub fn registry() -> Registry<Context> {
         .with::<ProbeDead>()
         .with::<Discover>()
         .with::<Operate>()
+        .with::<Inspect>()
         .with::<Expire>()
         .with::<ForgetUnseen>()
         .with::<SnapshotTopologies>()

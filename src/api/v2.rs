@@ -9,6 +9,7 @@ mod instance;
 mod job;
 mod lane;
 mod node;
+mod operation;
 mod operator;
 mod page;
 mod problem;
@@ -22,6 +23,10 @@ pub use instance::{Binlog, CheckDetail, Group, Gtid, InstanceDetail, InstanceSum
 pub use job::{Job, JobAccepted, JobState};
 pub use lane::Lane;
 pub use node::{Leader, Node};
+pub use operation::{
+    Operation, OperationAccepted, OperationDone, OperationFailure, OperationRequest, OperationState, OperationStep,
+    PlanReply, Refusal, StepState,
+};
 pub use operator::{AuditEntry, Downtime, DowntimeRequest, Maintenance, MaintenanceRequest, Pool, Tag};
 pub use page::Page;
 pub use problem::Problem;
@@ -44,10 +49,15 @@ pub use term::Term;
     Maintenance,
     MaintenanceRequest,
     Node,
+    Operation,
+    OperationAccepted,
+    OperationRequest,
     Page<AuditEntry>,
     Page<Cluster>,
     Page<InstanceSummary>,
     Page<Job>,
+    Page<Operation>,
+    PlanReply,
     Pool,
     Problem,
     Tag,

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{MySQLHostnameResolveMethod, Settings};
-use jobs::{Configuration, Context, Names, Rules};
+use jobs::{Configuration, Context, Names, Rules, SharedSettings};
 use mysql::{
     ConnectSettings, DetectionQueries, Filters, HostnameMethod, KeyFilters, ProbeSettings, Prober, Secret, TlsMode,
     TlsSettings, UserFilters,
 };
-use queue::{Concurrency, Queue, Runner, WorkerConfig};
+use queue::{Concurrency, DbClock, Queue, Runner, WorkerConfig};
+use sqlx::MySqlPool;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -44,25 +45,13 @@ pub async fn run_worker(
     shutdown: CancellationToken,
 ) -> Result<(), queue::Error> {
     let config = handles.config.get();
-    let clock = Arc::clone(&handles.clock);
     let budget = Budget::new(&config.settings, options.descriptor_limit);
     tracing::info!(
         connections = budget.warm,
         descriptors = options.descriptor_limit,
         "keeps at most this many warm connections to managed servers; servers beyond are connected to for each probe"
     );
-    let ctx = Arc::new(Context {
-        pool: handles.pool.clone(),
-        prober: Prober::new(probe_settings(&config, budget.warm), Arc::new(move || clock.now_micros())),
-        clock: Arc::clone(&handles.clock),
-        config: handles.config.clone(),
-        under_way: Semaphore::new(budget.under_way),
-        names: Names::default(),
-        rules: Rules::default(),
-        written: store::instances::Written::default(),
-        living: jobs::Recorder::default(),
-        dead: jobs::Recorder::default(),
-    });
+    let ctx = Arc::new(context(handles.pool.clone(), Arc::clone(&handles.clock), handles.config.clone(), &budget));
     let mut worker = WorkerConfig::new(&handles.identity.name);
     worker.token.clone_from(&handles.identity.token);
     worker.datacenters.clone_from(&options.datacenters);
@@ -74,6 +63,24 @@ pub async fn run_worker(
     let ended = runner.run(shutdown).await;
     follow.abort();
     ended
+}
+
+/// What jobs need.
+pub(crate) fn context(pool: MySqlPool, clock: Arc<DbClock>, config: SharedSettings, budget: &Budget) -> Context {
+    let now = config.get();
+    let reads_clock = Arc::clone(&clock);
+    Context {
+        pool,
+        prober: Prober::new(probe_settings(&now, budget.warm), Arc::new(move || reads_clock.now_micros())),
+        clock,
+        config,
+        under_way: Semaphore::new(budget.under_way),
+        names: Names::default(),
+        rules: Rules::default(),
+        written: store::instances::Written::default(),
+        living: jobs::Recorder::default(),
+        dead: jobs::Recorder::default(),
+    }
 }
 
 /// Hands reloaded settings to the prober.
@@ -113,7 +120,7 @@ fn concurrency(settings: &Settings, total: usize) -> Concurrency {
 
 /// How many connections to managed servers this process may have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Budget {
+pub(crate) struct Budget {
     /// Kept warm between probes.
     warm: usize,
     /// Probes under way at once, each of which may need one more.
@@ -121,7 +128,7 @@ struct Budget {
 }
 
 impl Budget {
-    fn new(settings: &Settings, descriptor_limit: Option<u64>) -> Self {
+    pub(crate) fn new(settings: &Settings, descriptor_limit: Option<u64>) -> Self {
         let possible = descriptor_limit.map_or(u64::MAX, |limit| limit.saturating_sub(RESERVED_DESCRIPTORS));
         let under_way = (possible / 4).clamp(LEAST_UNDER_WAY, MOST_UNDER_WAY);
         let possible = possible.saturating_sub(under_way);

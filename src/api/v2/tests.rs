@@ -102,6 +102,73 @@ fn jobs_lanes_nodes_and_problems() {
 }
 
 #[test]
+fn operations_and_plans() {
+    let refusal = Refusal {
+        rule: "lagging".into(),
+        instance: "db4:3306".into(),
+        reason: "db4:3306 lags by 90 s".into(),
+        remedy: "wait until it has caught up".into(),
+    };
+    let step = OperationStep {
+        run: 1,
+        part: "branch".into(),
+        branch: 0,
+        sequence: 2,
+        instance: "db3:3306".into(),
+        text: "replicate from db2:3306".into(),
+        state: StepState::Done,
+        token: 77,
+        worker: "svc1".into(),
+        begun_at: Timestamp(NOW),
+        ended_at: Some(Timestamp(NOW + 12_000)),
+        duration_seconds: Some(0.012),
+        error: None,
+    };
+    let operation = Operation {
+        id: 12,
+        job: Some(4_001),
+        operation: "relocate-replicas".into(),
+        instance: "db1:3306".into(),
+        cluster_name: "db1:3306".into(),
+        request: "relocate-replicas db1:3306 below db2:3306".into(),
+        plan_only: false,
+        actor: "ann@db-ops".into(),
+        state: OperationState::Done,
+        runs: 1,
+        executor: Some("svc1".into()),
+        method: Some("GTID".into()),
+        because: Some("both use GTID".into()),
+        result: None,
+        done: vec![OperationDone { instance: "db3:3306".into(), new_source: Some("db2:3306".into()) }],
+        failed: vec![OperationFailure { instance: "db5:3306".into(), error: "it did not answer".into() }],
+        left_out: vec![refusal.clone()],
+        warnings: vec!["db3:3306 is downtimed".into()],
+        refusal: None,
+        error: None,
+        created_at: Timestamp(NOW - 1_000_000),
+        started_at: Some(Timestamp(NOW - 900_000)),
+        finished_at: Some(Timestamp(NOW + 100_000)),
+        duration_seconds: Some(1.0),
+        plan: None,
+        steps: Some(vec![step]),
+    };
+    let reply = PlanReply { operation: 13, plan: None, text: None, refusal: Some(refusal) };
+    let request = OperationRequest {
+        operation: "relocate".into(),
+        instance: "db3:3306".into(),
+        below: Some("db2:3306".into()),
+        ..OperationRequest::default()
+    };
+    let text = [pretty(&request), pretty(&OperationAccepted::new(12, 4_001)), pretty(&operation), pretty(&reply)];
+    insta::assert_snapshot!("v2_operations", text.join("\n"));
+    assert_eq!(serde_json::from_str::<Operation>(&pretty(&operation)).expect("own document"), operation);
+    let short: OperationRequest =
+        serde_json::from_str(r#"{"operation":"move-up-replicas","of":"db1:3306"}"#).expect("a request");
+    assert_eq!((short.instance.as_str(), short.below), ("db1:3306", None));
+    assert!(serde_json::from_str::<OperationRequest>(r#"{"operation":"x","instance":"a","belwo":"b"}"#).is_err());
+}
+
+#[test]
 fn job_states_read_back() {
     for state in JobState::ALL {
         assert_eq!(JobState::parse(state.as_str()), Some(state));

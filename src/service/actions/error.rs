@@ -46,6 +46,17 @@ pub enum Error {
         /// How long we waited.
         seconds: u64,
     },
+    /// The operation has not ended in time, and goes on: look at it later.
+    #[error(
+        "operation {operation} has not ended within {seconds} s and goes on: `orchestrator operations show {operation}` tells \
+         how, `orchestrator operations cancel {operation}` ends it"
+    )]
+    Pending {
+        /// Its number.
+        operation: u64,
+        /// How long we waited.
+        seconds: u64,
+    },
     /// The backend does not answer now: try again later.
     #[error("{text}")]
     Unavailable {

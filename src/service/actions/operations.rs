@@ -1,29 +1,36 @@
-//! Operations on managed servers: asking for one, following it, planning without doing.
+//! Operations on managed servers: asking for one, following it, planning without doing, looking back, cancelling.
 //!
-//! Nothing here touches a managed server: a request becomes a row and a job, a worker carries it out under locks, and the
-//! one who asked reads how it goes. The row outlives everybody: who stops waiting loses nothing.
+//! An operation is a row and a job, written in one transaction. The job carries it out in a worker, or, where somebody asks
+//! for that, in this process ([`run_local`]); the one who asked reads how it goes. The row outlives everybody: who stops
+//! waiting loses nothing.
 
-use std::time::{Duration, Instant};
+mod ending;
+mod follow;
+mod local;
+mod request;
+mod shown;
+
+use std::time::Duration;
 
 use ::jobs::Operate;
 use ::operations::OperationOutcome;
-use domain::instance::InstanceKey;
 use domain::plan::Request;
-use queue::{Awaited, NewJob, Outcome};
+use queue::NewJob;
 use rand::Rng;
 use store::operations::{Filter, NewOperation, Operation, State, StepRow};
 
-use super::{Error, Scope, instances};
+use super::{Error, Record, Scope};
 
-/// First and longest pause between two looks at how an operation goes: a person waits, and a look costs two statements.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// An operation that nobody takes up: how often to look whether there are workers at all.
-const WORKERS_EVERY: Duration = Duration::from_secs(3);
-/// Longest wait of a request over HTTP, and of a command that does not say otherwise: as long as the job may run.
+pub use ending::{changed, check, outcome, troubles};
+pub use follow::follow;
+pub use local::{Local, inspect_local, resume_local, run_local};
+pub use request::{Asked, Below, known, request, words};
+pub use shown::{brief, full, planned};
+
+/// Longest wait of a command: as long as the job may run.
 pub const PATIENCE: Duration = Duration::from_secs(3_600);
 /// Longest wait for a plan: two looks at a cluster.
-const PLAN_PATIENCE: Duration = Duration::from_secs(60);
+pub const PLAN_PATIENCE: Duration = Duration::from_secs(60);
 /// Tries, and longest random pause per try already made, when the transaction meets a conflict.
 const TRIES: u64 = 20;
 const PAUSE_MS: u64 = 2;
@@ -48,21 +55,46 @@ pub enum Intent {
 
 /// Queues an operation. Both servers must be known. [`Error::NoWorker`] at once when nobody would do it.
 pub async fn submit(scope: &Scope, request: &Request, intent: Intent) -> Result<Submitted, Error> {
-    let instance = instances::read(scope, request.instance()).await?;
+    let lane = lane_of(scope, request).await?.lane;
+    check_workers(scope, &lane).await?;
+    enqueue(scope, request, intent, Duration::ZERO).await
+}
+
+/// Queues an operation to be carried out by whatever worker comes, at a random moment within `jitter`.
+pub async fn submit_to_queue(scope: &Scope, request: &Request, jitter: Duration) -> Result<Submitted, Error> {
+    enqueue(scope, request, Intent::Do, jitter).await
+}
+
+struct Where {
+    lane: String,
+    cluster_name: String,
+}
+
+/// Both servers must be known.
+async fn lane_of(scope: &Scope, request: &Request) -> Result<Where, Error> {
+    let instance = known(scope, request.instance()).await?;
     if let Some(destination) = request.destination() {
-        instances::read(scope, destination).await?;
+        known(scope, destination).await?;
     }
-    check_workers(scope, &instance.lane).await?;
+    Ok(Where { lane: instance.lane, cluster_name: instance.placement.cluster_name })
+}
+
+async fn enqueue(scope: &Scope, request: &Request, intent: Intent, jitter: Duration) -> Result<Submitted, Error> {
+    let place = lane_of(scope, request).await?;
     let new = NewOperation {
         request,
         dry_run: intent == Intent::Plan,
-        cluster_name: &instance.placement.cluster_name,
+        cluster_name: &place.cluster_name,
         actor: &scope.actor,
+    };
+    let delay = match u64::try_from(jitter.as_millis()) {
+        Ok(longest @ 1..) => Duration::from_millis(rand::rng().random_range(0..=longest)),
+        _ => Duration::ZERO,
     };
     let mut tries = 0;
     loop {
         tries += 1;
-        match try_submit(scope, &new, &instance.lane).await {
+        match try_enqueue(scope, &new, &place.lane, delay).await {
             Err(error) if error.is_conflict() && tries < TRIES => {
                 let pause = rand::rng().random_range(0..=PAUSE_MS * tries);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
@@ -72,10 +104,13 @@ pub async fn submit(scope: &Scope, request: &Request, intent: Intent) -> Result<
     }
 }
 
-async fn try_submit(scope: &Scope, new: &NewOperation<'_>, lane: &str) -> Result<Submitted, Error> {
+async fn try_enqueue(scope: &Scope, new: &NewOperation<'_>, lane: &str, delay: Duration) -> Result<Submitted, Error> {
     let mut tx = scope.begin().await?;
     let operation = store::operations::create(&mut tx, new).await?;
-    let job = NewJob::of(&Operate { operation })?.datacenter(lane).submitted_by(&scope.actor).wants_outcome();
+    let mut job = job_of(scope, operation, lane)?;
+    if !delay.is_zero() {
+        job = job.run_in(delay);
+    }
     let enqueued = queue::enqueue(&mut tx, &[job]).await?;
     let job = enqueued.first().ok_or_else(|| Error::NotPossible("no job was enqueued".to_owned()))?.id();
     store::operations::set_job(&mut tx, operation, job).await?;
@@ -83,74 +118,51 @@ async fn try_submit(scope: &Scope, new: &NewOperation<'_>, lane: &str) -> Result
     Ok(Submitted { operation, job })
 }
 
-/// Writes down an operation that this process carries out itself.
-pub async fn create_local(scope: &Scope, request: &Request, intent: Intent) -> Result<u64, Error> {
-    let instance = instances::read(scope, request.instance()).await?;
-    if let Some(destination) = request.destination() {
-        instances::read(scope, destination).await?;
-    }
-    let new = NewOperation {
-        request,
-        dry_run: intent == Intent::Plan,
-        cluster_name: &instance.placement.cluster_name,
-        actor: &scope.actor,
-    };
-    let mut conn = scope.connection().await?;
-    Ok(store::operations::create(&mut conn, &new).await?)
-}
-
-/// Waits until an operation has ended, and tells `progress` of each step as it begins and as it ends.
-/// [`Error::NoWorker`]: nobody took it up, and it has been cancelled. [`Error::Timeout`]: it goes on without us.
-pub async fn follow(
-    scope: &Scope,
-    submitted: Submitted,
-    patience: Duration,
-    mut progress: impl FnMut(&StepRow),
-) -> Result<OperationOutcome, Error> {
-    let begun = Instant::now();
-    let (mut pause, mut told, mut looked_for_workers) = (FIRST_PAUSE, Told::default(), Instant::now());
-    loop {
-        let operation = read(scope, submitted.operation).await?;
-        if operation.run > 0 {
-            let steps = store::operations::steps(&scope.pool, submitted.operation).await?;
-            told.tell(&steps, &mut progress);
-        }
-        if operation.state.has_ended() {
-            return outcome(&operation);
-        }
-        if operation.state == State::Waiting && looked_for_workers.elapsed() > WORKERS_EVERY {
-            looked_for_workers = Instant::now();
-            give_up_without_workers(scope, &operation).await?;
-        }
-        if let Awaited::Ended(Outcome::Failed(text)) =
-            queue::await_outcome(&scope.pool, submitted.job, Duration::ZERO).await?
-        {
-            return Err(Error::JobFailed { job: submitted.job, text });
-        }
-        if begun.elapsed() > patience {
-            return Err(Error::Timeout { job: submitted.job, seconds: patience.as_secs() });
-        }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
-    }
+fn job_of(scope: &Scope, operation: u64, lane: &str) -> Result<NewJob, Error> {
+    Ok(NewJob::of(&Operate::new(operation))?.datacenter(lane).submitted_by(&scope.actor).wants_outcome())
 }
 
 /// Asks for an operation and waits for its end.
-pub async fn run(scope: &Scope, request: &Request) -> Result<OperationOutcome, Error> {
+pub async fn run(scope: &Scope, request: &Request, patience: Duration) -> Result<OperationOutcome, Error> {
     let submitted = submit(scope, request, Intent::Do).await?;
-    follow(scope, submitted, PATIENCE, |_| {}).await
+    follow(scope, submitted, patience, |_| {}).await
 }
 
 /// What an operation would do: planned by a worker from a fresh look at the servers; nothing is changed.
-pub async fn plan(scope: &Scope, request: &Request) -> Result<OperationOutcome, Error> {
+pub async fn plan(scope: &Scope, request: &Request, patience: Duration) -> Result<OperationOutcome, Error> {
     let submitted = submit(scope, request, Intent::Plan).await?;
-    follow(scope, submitted, PLAN_PATIENCE, |_| {}).await
+    follow(scope, submitted, patience.min(PLAN_PATIENCE), |_| {}).await
+}
+
+/// Has an operation whose process was lost taken up again by a worker. Harmless when the process lives after all: from
+/// then on it may do nothing more.
+pub async fn resume(scope: &Scope, id: u64) -> Result<Submitted, Error> {
+    let operation = unended(scope, id).await?;
+    let lane = lane_of(scope, &operation.request).await?.lane;
+    check_workers(scope, &lane).await?;
+    let mut tx = scope.begin().await?;
+    let enqueued = queue::enqueue(&mut tx, &[job_of(scope, id, &lane)?]).await?;
+    let job = enqueued.first().ok_or_else(|| Error::NotPossible("no job was enqueued".to_owned()))?.id();
+    store::operations::set_job(&mut tx, id, job).await?;
+    let message = format!("operation {id}, job {job}");
+    let record =
+        Record { kind: "resume-operation", key: Some(&operation.instance), message: &message, ..Record::default() };
+    scope.commit_as(tx, &record).await?;
+    Ok(Submitted { operation: id, job })
 }
 
 /// One operation.
 pub async fn read(scope: &Scope, id: u64) -> Result<Operation, Error> {
     let found = store::operations::read(&scope.pool, id).await?;
     found.ok_or_else(|| Error::NotFound(format!("there is no operation {id}")))
+}
+
+async fn unended(scope: &Scope, id: u64) -> Result<Operation, Error> {
+    let operation = read(scope, id).await?;
+    if operation.state.has_ended() {
+        return Err(Error::NotPossible(format!("operation {id} has ended: it is {}", operation.state.name())));
+    }
+    Ok(operation)
 }
 
 /// The operation that a job carries out, if it does.
@@ -170,87 +182,33 @@ pub async fn steps(scope: &Scope, id: u64) -> Result<Vec<StepRow>, Error> {
 
 /// Cancels an operation: at once if nobody took it up, else before its next step, and what it stopped is started again.
 pub async fn cancel(scope: &Scope, id: u64) -> Result<State, Error> {
-    let operation = read(scope, id).await?;
-    if operation.state.has_ended() {
-        return Err(Error::NotPossible(format!("operation {id} has ended: it is {}", operation.state.name())));
-    }
+    let operation = unended(scope, id).await?;
     let mut conn = scope.connection().await?;
     let at_once = store::operations::cancel_waiting(&mut conn, id).await?;
+    let message = format!("operation {id}");
+    let record =
+        Record { kind: "cancel-operation", key: Some(&operation.instance), message: &message, ..Record::default() };
+    scope.record(&mut conn, &record).await?;
     drop(conn);
-    if operation.job_id != 0 {
-        match super::jobs::cancel(scope, operation.job_id).await {
+    match operation.job_id {
+        0 if at_once => {}
+        0 => {
+            let text = format!("operation {id} is carried out by a command on {}: interrupt that", operation.executor);
+            return Err(Error::NotPossible(text));
+        }
+        job => match super::jobs::cancel(scope, job).await {
             // The job saw that its operation was cancelled, and ended.
             Err(Error::NotFound(_) | Error::NotPossible(_)) if at_once => {}
             other => {
                 other?;
             }
-        }
+        },
     }
     Ok(if at_once { State::Cancelled } else { State::Running })
 }
 
-/// How an operation ended, as its worker wrote it down.
-pub fn outcome(operation: &Operation) -> Result<OperationOutcome, Error> {
-    let written = operation.outcome.clone().map(serde_json::from_value::<OperationOutcome>);
-    Ok(match written {
-        Some(Ok(outcome)) => outcome,
-        Some(Err(_)) | None => OperationOutcome {
-            operation: operation.id,
-            word: operation.word.clone(),
-            state: operation.state.name().to_owned(),
-            instance: operation.instance.clone(),
-            error: operation.error.clone(),
-            ..OperationOutcome::default()
-        },
-    })
-}
-
-/// The error of an outcome that is not "done". `Ok` also when some of many servers could not be moved: those are told.
-pub fn check(outcome: &OperationOutcome) -> Result<(), Error> {
-    if outcome.state == State::Done.name() {
-        return Ok(());
-    }
-    let text = match (&outcome.refusal, outcome.error.as_str()) {
-        (Some(refusal), _) => refusal.to_string(),
-        (None, "") => format!("{} of {} is {}", outcome.word, outcome.instance, outcome.state),
-        (None, error) => error.to_owned(),
-    };
-    Err(Error::NotPossible(text))
-}
-
-/// The servers an operation moved or changed, in its order.
-pub fn changed(outcome: &OperationOutcome) -> Vec<InstanceKey> {
-    outcome.done.iter().map(|moved| moved.instance.clone()).collect()
-}
-
-/// What a follower was told already.
-#[derive(Debug, Default)]
-struct Told {
-    known: std::collections::HashMap<u64, String>,
-}
-
-impl Told {
-    fn tell(&mut self, steps: &[StepRow], progress: &mut impl FnMut(&StepRow)) {
-        for step in steps {
-            if self.known.get(&step.id) != Some(&step.state) {
-                self.known.insert(step.id, step.state.clone());
-                progress(step);
-            }
-        }
-    }
-}
-
-async fn give_up_without_workers(scope: &Scope, operation: &Operation) -> Result<(), Error> {
-    let Err(nobody) = check_workers(scope, "").await else { return Ok(()) };
-    // Told that nobody does it, the person does not expect it to be done an hour later.
-    match cancel(scope, operation.id).await {
-        Ok(State::Cancelled) => Err(nobody),
-        Ok(_) | Err(_) => Ok(()),
-    }
-}
-
 /// A lane without its own workers is served by all, so one live worker anywhere is enough.
-async fn check_workers(scope: &Scope, lane: &str) -> Result<(), Error> {
+pub(super) async fn check_workers(scope: &Scope, lane: &str) -> Result<(), Error> {
     let mut conn = scope.connection().await?;
     if queue::live_workers(&mut conn).await?.is_empty() {
         return Err(Error::NoWorker { lane: format!("{}/{lane}", queue::Queue::Operations) });

@@ -13,6 +13,7 @@ mod clusters;
 mod discovery;
 mod instances;
 mod meta;
+mod operations;
 mod pools;
 mod replication;
 mod tags;
@@ -79,6 +80,7 @@ const TABLES: &[&[Route]] = &[
     tags::ROUTES,
     pools::ROUTES,
     replication::ROUTES,
+    operations::ROUTES,
     meta::ROUTES,
     agents::ROUTES,
 ];

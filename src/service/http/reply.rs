@@ -78,6 +78,7 @@ pub(super) fn log(error: &Error) {
         | Error::Invalid(_)
         | Error::NoWorker { .. }
         | Error::JobFailed { .. }
-        | Error::Timeout { .. } => tracing::debug!(error = %error, "a request was refused"),
+        | Error::Timeout { .. }
+        | Error::Pending { .. } => tracing::debug!(error = %error, "a request was refused"),
     }
 }

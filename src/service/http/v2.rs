@@ -6,6 +6,7 @@ mod configuration;
 mod fleet;
 mod instances;
 mod jobs;
+mod operations;
 mod operators;
 
 use std::sync::Arc;
@@ -30,7 +31,7 @@ const MAX_PAGE: usize = 1_000;
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "orchestrator", description = "MySQL replication topologies: instances, clusters, jobs and leadership"),
+    info(title = "orchestrator", description = "MySQL replication topologies: instances, clusters, operations, jobs and leadership"),
     servers((url = "/api/v2")),
     paths(
         clusters::list_clusters,
@@ -51,6 +52,11 @@ const MAX_PAGE: usize = 1_000;
         jobs::retry_job,
         jobs::cancel_job,
         jobs::submit_discovery,
+        operations::make_plan,
+        operations::submit_operation,
+        operations::list_operations,
+        operations::read_operation,
+        operations::cancel_operation,
         operators::list_downtimes,
         operators::begin_downtime,
         operators::end_downtime,
@@ -88,6 +94,9 @@ pub(super) fn router() -> Router<Arc<Site>> {
         .route("/jobs", get(jobs::list_jobs))
         .route("/jobs/{id}", get(jobs::read_job).delete(jobs::cancel_job))
         .route("/jobs/{id}/retry", post(jobs::retry_job))
+        .route("/plans", post(operations::make_plan))
+        .route("/operations", get(operations::list_operations).post(operations::submit_operation))
+        .route("/operations/{id}", get(operations::read_operation).delete(operations::cancel_operation))
         .route("/discoveries", post(jobs::submit_discovery))
         // Not a fallback: the compatibility API catches everything below `/api/`.
         .route("/{*rest}", any(unknown))
@@ -134,6 +143,7 @@ impl From<Error> for Failure {
             Error::NoWorker { .. } => (503, "no-worker", "No worker is alive"),
             Error::JobFailed { .. } => (502, "job-failed", "The job failed"),
             Error::Timeout { .. } => (504, "job-pending", "The job has not ended yet"),
+            Error::Pending { .. } => (504, "operation-pending", "The operation has not ended yet"),
             Error::Unavailable { .. } => (503, "unavailable", "The backend database does not answer"),
             Error::Backend { .. } => (500, "backend", "The backend database answers unexpectedly"),
         };
