@@ -1,5 +1,7 @@
 //! The user and password that a server uses for its own source.
 
+use std::borrow::Cow;
+
 use domain::instance::{InstanceKey, SourceTls};
 
 use super::Context;
@@ -62,7 +64,7 @@ async fn read_from(session: &mut Session<'_>, from: &InstanceKey, query: &str) -
 
 /// User, password, and maybe the files of authority, certificate and key.
 fn credentials(row: &Row) -> Option<Credentials> {
-    let cell = |index: usize| row.at(index).map(|text| text.into_owned()).unwrap_or_default();
+    let cell = |index: usize| row.at(index).map(Cow::into_owned).unwrap_or_default();
     let user = cell(0);
     if user.is_empty() {
         return None;

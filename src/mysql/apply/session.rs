@@ -5,6 +5,7 @@
 //! themselves: `lock_wait_timeout` bounds the wait for metadata locks, which is what `SET GLOBAL read_only = ON` waits for
 //! behind somebody's `LOCK TABLES` (tried on 9.7 and 10.11: error 1205), and MariaDB's `max_statement_time` the rest.
 
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use domain::instance::{FailureKind, InstanceKey};
@@ -51,7 +52,7 @@ impl<'a> Session<'a> {
         }
         let settling = connection.query(&settle(is_mariadb, left)).await_until(until).await.ok_or_else(late)?;
         let results = settling.map_err(|error| unreachable(failure::classify(&error, Stage::Read).message))?;
-        let id = results.last().and_then(|result| result.rows.first()?.at(0).map(|id| id.into_owned()));
+        let id = results.last().and_then(|result| result.rows.first()?.at(0).map(Cow::into_owned));
         // Only a number may get into a statement.
         let id = id.and_then(|id| id.parse::<u64>().ok()).unwrap_or_default().to_string();
         Ok(Self { connector, key, until, connection: Some(connection), id })

@@ -123,7 +123,8 @@ pub(super) async fn reset(context: &Context<'_>) -> Result<(), ApplyError> {
 }
 
 /// Runs a statement that a MySQL replica with GTID may refuse because its relay logs are not as its tables say (server bug
-/// 83713: error 1201, for instance after files were lost). Removing the relay logs twice, with a receiver begun in
+/// 83713: error 1201, for instance after files were lost; 9.7 accepts it, and then may refuse to start with error 1872 until
+/// somebody resets it). Removing the relay logs twice, with a receiver begun in
 /// between, makes it accept. Nothing is lost by that: the statement itself would have removed them.
 async fn run(context: &Context<'_>, session: &mut Session<'_>, sql: &Sql) -> Result<(), ApplyError> {
     let refused = match session.run(sql).await {
