@@ -2,8 +2,8 @@
 //!
 //! What this is: the only crate that writes SQL for a managed server. [`Prober`] reads one server and returns an
 //! [`domain::instance::Observation`]; [`connect`] opens connections of our own making ([`wire`]); [`resolve`] asks the
-//! name service. Orders that change a server go through [`apply`]. What it deliberately is not: it decides nothing (that is `domain`) and remembers nothing that matters
-//! (that is `store`).
+//! name service. [`apply`] carries out orders that change a server. What it deliberately is not: it decides nothing (that
+//! is `domain`) and remembers nothing that matters (that is `store`).
 //!
 //! Invariants: every await on a socket has a deadline; a probe never fails, it observes a failure; nothing a server
 //! sends makes us panic; no secret appears in a message, a log line or a `Debug` output.
