@@ -140,6 +140,29 @@ impl Default for Policy {
 
 /// What this request would do in this world, or why it is not done.
 pub fn plan(request: &Request, world: &World<'_>) -> Result<Plan, Refusal> {
+    let mut plan = by_request(request, world)?;
+    if stops_others(request) {
+        position::leftovers(&mut plan, world);
+    }
+    Ok(plan)
+}
+
+/// Operations that stop servers meanwhile besides those they are about: an earlier run may have left one stopped.
+fn stops_others(request: &Request) -> bool {
+    matches!(
+        request,
+        Request::Relocate { .. }
+            | Request::RelocateReplicas { .. }
+            | Request::MoveUp { .. }
+            | Request::MoveUpReplicas { .. }
+            | Request::MoveBelow { .. }
+            | Request::TakeMaster { .. }
+            | Request::TakeSiblings { .. }
+            | Request::MakeLocalMaster { .. }
+    )
+}
+
+fn by_request(request: &Request, world: &World<'_>) -> Result<Plan, Refusal> {
     match request {
         Request::Relocate { instance, below } => relocate::one(request, instance, below, world),
         Request::RelocateReplicas { of, below, pattern } => relocate::replicas(request, of, below, pattern, world),

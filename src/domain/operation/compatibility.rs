@@ -131,7 +131,12 @@ fn source_relays(own: &Instance, other: &Instance, _: &Policy) -> Option<Refusal
         return None;
     }
     let reason = format!("instance does not have log_slave_updates enabled: {}", other.key);
-    refuse(Rule::DoesNotRelay, own, reason, "restart it with log_replica_updates (log_slave_updates), or choose another")
+    refuse(
+        Rule::DoesNotRelay,
+        own,
+        reason,
+        "restart it with log_replica_updates (log_slave_updates), or choose another",
+    )
 }
 
 /// Statements, types and GTIDs differ: what works across flavors works by accident.
@@ -217,4 +222,3 @@ fn delay_is_not_shorter(own: &Instance, other: &Instance, policy: &Policy) -> Op
     let reason = format!("{} is delayed by {} s, more than {}", other.key, delay(other), own.key);
     refuse(Rule::Delayed, own, reason, "choose a source that is not delayed, or end its delay: delay-replication")
 }
-

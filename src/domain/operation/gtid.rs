@@ -52,14 +52,14 @@ pub(super) fn listed(
 
 /// Moves one replica; refused as "already so" when it is there.
 pub(super) fn part(key: &InstanceKey, below: &InstanceKey, world: &World<'_>) -> Result<Part, Refusal> {
-    part_after(key, below, &Catching::default(), world)
+    part_after(key, below, Catching::default(), world)
 }
 
 /// The same after the plan has done something for the new source.
 pub(super) fn part_after(
     key: &InstanceKey,
     below: &InstanceKey,
-    catching: &Catching,
+    catching: Catching,
     world: &World<'_>,
 ) -> Result<Part, Refusal> {
     let moving = movability::movable(key, world)?;
@@ -117,7 +117,7 @@ pub(super) fn usable(moving: &Moving<'_>, other: &Instance) -> Result<Method, Re
 pub(super) fn moved(
     moving: &Moving<'_>,
     other: &Instance,
-    catching: &Catching,
+    catching: Catching,
     world: &World<'_>,
 ) -> Result<Part, Refusal> {
     let key = &moving.instance.key;
@@ -213,7 +213,7 @@ fn transactions_are_shared(
     moving: &Moving<'_>,
     other: &Instance,
     relay: &Relay,
-    catching: &Catching,
+    catching: Catching,
     world: &World<'_>,
 ) -> Result<Shared, Refusal> {
     let writers = writers_above(other, world);
@@ -286,7 +286,7 @@ fn mysql_judgement(
     other: &Instance,
     writers: &[&Instance],
     relayed: bool,
-    catching: &Catching,
+    catching: Catching,
 ) -> Result<Judged, Refusal> {
     let parse = |text: &str| GtidSet::parse(text).map_err(|_| unreadable(moving, other));
     let mut have = parse(&moving.instance.facts.gtid.executed)?;
@@ -336,7 +336,7 @@ fn mariadb_judgement(
     other: &Instance,
     writers: &[&Instance],
     relayed: bool,
-    catching: &Catching,
+    catching: Catching,
 ) -> Result<Judged, Refusal> {
     let unreadable = || unreadable(moving, other);
     let place = |one: &Instance| mariadb_place(one).ok_or_else(unreadable);
@@ -413,9 +413,9 @@ pub(super) fn is_most_advanced(
 /// The replica has nothing that its primary lacks, but for what the primary wrote since it was looked at.
 pub(super) fn nothing_of_its_own(moving: &Moving<'_>, master: &Instance) -> Result<(), Refusal> {
     let own = if moving.replica.using_mariadb_gtid {
-        mariadb_judgement(moving, master, &[master], false, &Catching::default())
+        mariadb_judgement(moving, master, &[master], false, Catching::default())
     } else {
-        mysql_judgement(moving, master, &[master], false, &Catching::default())
+        mysql_judgement(moving, master, &[master], false, Catching::default())
     };
     own.map(|_| ())
 }

@@ -67,7 +67,6 @@ pub(super) fn up_replicas(
         around(&mut plan, &middle, world);
     } else {
         plan.because = format!("the replicas use {}, which a move by position would turn off", plan.method);
-        leftovers(&mut plan, world);
     }
     Ok(plan)
 }
@@ -206,7 +205,6 @@ fn around(plan: &mut Plan, still: &Moving<'_>, world: &World<'_>) {
     goes_on(plan, still, world);
     plan.locks.sort();
     plan.locks.dedup();
-    leftovers(plan, world);
 }
 
 fn goes_on(plan: &mut Plan, still: &Moving<'_>, world: &World<'_>) {

@@ -6,7 +6,7 @@
 use super::compatibility::{self, Format};
 use super::gtid::{self, Catching};
 use super::movability;
-use super::{World, position, steps};
+use super::{World, steps};
 use crate::gtid::GtidSet;
 use crate::instance::{Instance, InstanceKey};
 use crate::plan::{Action, Condition, Plan, Refusal, Request, Rule, Step, received_is_applied, running_threads};
@@ -44,7 +44,7 @@ pub(super) fn replicas(request: &Request, of: &InstanceKey, world: &World<'_>) -
     let drains = !received_is_applied(&candidate.facts) && !alive;
     let catching = Catching { drains, will_get_the_rest: false };
     let others = keys.iter().filter(|key| **key != candidate.key);
-    let parts = others.map(|key| gtid::part_after(key, &candidate.key, &catching, world)).collect();
+    let parts = others.map(|key| gtid::part_after(key, &candidate.key, catching, world)).collect();
     let because = if alive {
         format!("{} is the best fit among the replicas of {of}, which is alive", candidate.key)
     } else {
@@ -61,7 +61,6 @@ pub(super) fn replicas(request: &Request, of: &InstanceKey, world: &World<'_>) -
         plan.locks.push(candidate.key.clone());
     }
     plan.answers_for = Some(candidate.key.clone());
-    position::leftovers(&mut plan, world);
     Ok(plan)
 }
 

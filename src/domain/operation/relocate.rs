@@ -103,9 +103,7 @@ pub(super) fn replicas(
     }
     let because = format!("the replicas of {of} that use GTID are moved below {below} by GTID");
     if positioned.is_empty() {
-        let mut plan = steps::many(request, parts, because)?;
-        position::leftovers(&mut plan, world);
-        return Ok(plan);
+        return steps::many(request, parts, because);
     }
     match together(request, of, below, &positioned, world) {
         Ok(plan) => Ok(with(plan, parts, &because)),

@@ -45,7 +45,7 @@ fn swap_by_gtid(
     top: &Instance,
     world: &World<'_>,
 ) -> Result<Plan, Refusal> {
-    let first = gtid::moved(moving, top, &Catching::default(), world)?;
+    let first = gtid::moved(moving, top, Catching::default(), world)?;
     let second = after_it_moved(moving, master, world)?;
     let mut plan = steps::single(request, first);
     plan.because = format!("both use {}: each finds its place by itself", plan.method);
@@ -61,7 +61,7 @@ fn swap_by_gtid(
 
 /// The former source below the replica that is, or will be, beside it.
 fn after_it_moved(moving: &Moving<'_>, master: &Moving<'_>, world: &World<'_>) -> Result<Part, Refusal> {
-    gtid::moved(master, moving.instance, &Catching { drains: false, will_get_the_rest: true }, world)
+    gtid::moved(master, moving.instance, Catching { drains: false, will_get_the_rest: true }, world)
 }
 
 /// ```text
@@ -134,7 +134,6 @@ fn second_half(request: &Request, moving: &Moving<'_>, world: &World<'_>) -> Res
     let mut plan = steps::single(request, part);
     plan.because = format!("{key} has moved already; {} follows", master.instance.key);
     plan.answers_for = Some(key.clone());
-    position::leftovers(&mut plan, world);
     Ok(plan)
 }
 
@@ -318,7 +317,7 @@ pub(super) fn make_master(request: &Request, instance: &InstanceKey, world: &Wor
     nobody_hears(&lost, instance, &siblings, world)?;
     gtid::is_most_advanced(&moving, &siblings, world)?;
     let catching = Catching { drains: true, will_get_the_rest: false };
-    let parts = siblings.iter().map(|key| gtid::part_after(key, instance, &catching, world)).collect();
+    let parts = siblings.iter().map(|key| gtid::part_after(key, instance, catching, world)).collect();
     let because = format!("{lost} is lost and {instance} has all that any reachable replica of it has");
     let mut plan = steps::many(request, parts, because).or_else(|refusal| alone(request, &refusal))?;
     if plan.branches.is_empty() {
@@ -425,11 +424,10 @@ pub(super) fn make_local_master(request: &Request, instance: &InstanceKey, world
         let siblings =
             world.earlier.map(|plan| plan.branches.iter().map(|one| one.instance.clone()).collect::<Vec<_>>());
         let siblings = siblings.unwrap_or_default();
-        let parts = siblings.iter().map(|key| gtid::part_after(key, instance, &catching, world)).collect();
+        let parts = siblings.iter().map(|key| gtid::part_after(key, instance, catching, world)).collect();
         let because = format!("{instance} has moved already; its former siblings follow");
         let mut plan = steps::many(request, parts, because)?;
         plan.answers_for = Some(instance.clone());
-        position::leftovers(&mut plan, world);
         return Ok(plan);
     }
     let master = world.known(&moving.replica.source)?;
@@ -439,7 +437,7 @@ pub(super) fn make_local_master(request: &Request, instance: &InstanceKey, world
     };
     let up = gtid::part(instance, top, world)?;
     let siblings = sibling_keys(&master.key, instance, world);
-    let parts = siblings.iter().map(|key| gtid::part_after(key, instance, &catching, world)).collect();
+    let parts = siblings.iter().map(|key| gtid::part_after(key, instance, catching, world)).collect();
     let because = format!("{instance} moves below {top} by GTID, then its siblings below it");
     let mut plan = steps::many(request, parts, because).or_else(|refusal| alone(request, &refusal))?;
     plan.method = up.method;
