@@ -113,8 +113,9 @@ impl Learned {
             refused.remove(&Ask::SavedCredentials);
         }
         Ok(Self {
-            credentials_available: is_mysql
-                && (settings.has_credentials_query || (keeps_table && is_on(&cell(Ask::SavedCredentials)))),
+            // MariaDB keeps them in a file: there only the operator's query tells.
+            credentials_available: settings.has_credentials_query
+                || (is_mysql && keeps_table && is_on(&cell(Ask::SavedCredentials))),
             started_at: before.map_or(started_at, |before| settled(before.started_at, started_at)),
             version,
             variables,

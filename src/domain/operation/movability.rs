@@ -189,7 +189,7 @@ pub(super) fn by_position(moving: &Moving<'_>, world: &World<'_>) -> Result<Vec<
     }
     if replica.sql_delay > 0 {
         let reason = format!("{key} is delayed by {} s: it cannot be brought to a place now", replica.sql_delay);
-        return refuse(Rule::Delayed, reason, format!("end its delay first: delay-replication -i {key} -S 0"));
+        return refuse(Rule::Delayed, reason, format!("end its delay first: delay-replication -i {key} --seconds 0"));
     }
     let limit = world.policy.reasonable_maintenance_lag_seconds;
     let behind = replica.seconds_behind.and_then(|seconds| u64::try_from(seconds).ok());
