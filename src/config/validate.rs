@@ -32,7 +32,7 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("BinlogEventsChunkSize", 1, 1_000_000),
     ("TLSCacheTTLFactor", 1, 1_000_000),
     ("WorkerConcurrency", 1, 10_000),
-    ("NodeHeartbeatSeconds", 1, 60),
+    ("NodeHeartbeatSeconds", 1, 5),
     ("LeaderLeaseSeconds", 1, 60),
     ("ConnectionBudget", 0, 1_000_000),
     ("ProbeShardSize", 1, 1_000),

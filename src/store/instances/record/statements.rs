@@ -18,6 +18,9 @@ const CHUNK_BYTES: usize = 4 << 20;
 /// Widths of columns.
 const LANE_CHARS: usize = 64;
 const ERROR_CHARS: usize = 1024;
+/// A stored observation that lies this far ahead of the database's clock was made before the clock was set back: it is
+/// older than whatever comes now. The margin covers our estimate of that clock.
+const FROM_THE_FUTURE: &str = "observed_at > NOW(6) + INTERVAL 10 SECOND";
 
 /// A row as it stands after the upsert.
 pub(super) struct StoredRow {
@@ -57,7 +60,11 @@ async fn see(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<u6
 /// Of rows that [`see`] did not all match, the ids of those that are as we remember them all the same, by its work or by a
 /// later check.
 pub(super) async fn seen(conn: &mut MySqlConnection, same: &[(Last, Full<'_>)]) -> Result<BTreeSet<u64>, Error> {
-    let statement = format!("SELECT id FROM instance WHERE {} AND observed_at >= {}", remembered(same), seen_at(same));
+    let statement = format!(
+        "SELECT id FROM instance WHERE {} AND observed_at >= {} AND NOT {FROM_THE_FUTURE}",
+        remembered(same),
+        seen_at(same)
+    );
     let rows = conn.fetch_all(statement.as_str()).await.map_err(Error::doing(RECORDING))?;
     rows.iter().map(|row| uint(row, "id")).collect::<sqlx::Result<_>>().map_err(Error::doing(RECORDING))
 }
@@ -112,7 +119,8 @@ async fn write_chunk(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<
 }
 
 async fn upsert(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<(), Error> {
-    const NEWER: &str = "(observed_at IS NULL OR VALUES(observed_at) >= observed_at)";
+    const NEWER: &str = "(observed_at IS NULL OR VALUES(observed_at) >= observed_at OR \
+                          observed_at > NOW(6) + INTERVAL 10 SECOND)";
     let mut query = QueryBuilder::<MySql>::new(
         "INSERT INTO instance (hostname, port, lane, facts, facts_hash, flavor, source_hostname, source_port, observed_at, \
                                last_checked_at, last_seen_at, latency_us, cluster_name, ancestry_uuid, gtid_errant, \
@@ -232,7 +240,7 @@ async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>]) -> Result<
          SET i.failures = i.failures + 1, i.error_kind = f.error_kind, i.last_error = f.last_error, \
              i.partial_success = f.alive, i.last_checked_at = f.observed_at, i.changed_at = NOW(6), \
              i.observed_at = f.observed_at \
-         WHERE i.observed_at IS NULL OR i.observed_at < f.observed_at",
+         WHERE i.observed_at IS NULL OR i.observed_at < f.observed_at OR i.observed_at > NOW(6) + INTERVAL 10 SECOND",
     );
     let done = query.build().execute(conn).await.map_err(Error::doing(RECORDING))?;
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))

@@ -6,7 +6,7 @@ use store::{Backend, Error};
 
 use crate::{Db, failed, key, on_both, primary, questions, renamed, replica_of, seen};
 
-const T: i64 = 1_795_400_000_123_456;
+const T: i64 = 1_595_400_000_123_456;
 
 async fn record(db: &Db, written: &Written, batch: &[Observation]) -> RecordReport {
     instances::record(&db.pool, written, batch).await.unwrap()
@@ -48,6 +48,29 @@ async fn the_newest_observation_wins_in_any_order() {
         // Within a batch too.
         record(db, &one, &[seen("a", T + 30, primary("newest")), seen("a", T + 20, primary("older"))]).await;
         assert_eq!(db.instance(&key("a")).await.unwrap().facts.version, "newest");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_clock_set_back_does_not_stop_recording() {
+    on_both(async |db| {
+        let written = Written::default();
+        record(db, &written, &[seen("a", T, primary("x")), seen("b", T, primary("x")), seen("c", T, primary("x"))]).await;
+        let ahead = "UPDATE instance SET observed_at = NOW(6) + INTERVAL 1 HOUR, last_checked_at = observed_at";
+        db.sql(ahead).await;
+        let now = store::database_now(&db.pool).await.unwrap();
+        let batch = [
+            seen("a", now, primary("x")),
+            seen("b", now, primary("changed")),
+            failed("c", now, FailureKind::Refused),
+        ];
+        record(db, &written, &batch).await;
+        for (name, version, failures) in [("a", "x", 0), ("b", "changed", 0), ("c", "x", 1)] {
+            let stored = db.instance(&key(name)).await.unwrap();
+            assert_eq!((stored.facts.version.as_str(), stored.check.failures), (version, failures), "{name}");
+            assert_eq!(stored.check.last_checked_at, Some(now), "{name}");
+        }
     })
     .await;
 }
