@@ -101,20 +101,27 @@ impl Answer {
     }
 }
 
-/// An answer that is printed like any other, and yet is a failure: `config check` of a configuration with problems.
+/// An answer that is printed like any other, and yet is a failure: `config check` of a configuration with problems, an
+/// operation of which a part failed.
 #[derive(Debug)]
-pub(crate) struct Unhealthy {
+pub(crate) struct Failed {
     pub(crate) answer: Answer,
     pub(crate) problem: String,
 }
 
-impl std::fmt::Display for Unhealthy {
+impl Failed {
+    pub(crate) fn with(answer: Answer, problem: impl Into<String>) -> anyhow::Error {
+        Self { answer, problem: problem.into() }.into()
+    }
+}
+
+impl std::fmt::Display for Failed {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(&self.problem)
     }
 }
 
-impl std::error::Error for Unhealthy {}
+impl std::error::Error for Failed {}
 
 /// The record of an instance as the compatibility API shows it.
 fn record(instance: &Instance, view: &View) -> anyhow::Result<Value> {

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::commands;
+use crate::commands::operations::Prints;
 use crate::session::{Base, Session};
 
 /// One command.
@@ -30,6 +31,10 @@ pub(crate) enum Run {
     Alone(for<'a> fn(&'a Base) -> LocalBoxFuture<'a, anyhow::Result<Answer>>),
     /// On the backend, once for each instance in `-i`.
     Each(for<'a> fn(&'a Session<'a>) -> LocalBoxFuture<'a, anyhow::Result<Answer>>),
+    /// The same, by functions that limit their waiting themselves.
+    Patient(for<'a> fn(&'a Session<'a>) -> LocalBoxFuture<'a, anyhow::Result<Answer>>),
+    /// An operation on managed servers, once for each instance in `-i`; the request follows from the word.
+    Operation(Prints),
     /// On the backend, once, with the undivided list in `-i`.
     Whole(for<'a> fn(&'a Session<'a>) -> LocalBoxFuture<'a, anyhow::Result<Answer>>),
     /// Known, but to be built yet.
@@ -41,6 +46,8 @@ impl std::fmt::Debug for Run {
         f.write_str(match self {
             Run::Alone(_) => "Alone",
             Run::Each(_) => "Each",
+            Run::Patient(_) => "Patient",
+            Run::Operation(_) => "Operation",
             Run::Whole(_) => "Whole",
             Run::Later => "Later",
         })
@@ -50,10 +57,10 @@ impl std::fmt::Debug for Run {
 /// The tables of all families, in the order of the listing.
 const FAMILIES: &[&[Command]] = &[
     commands::processes::COMMANDS,
-    commands::later::RELOCATION,
-    commands::later::REPLICATION,
+    commands::operations::RELOCATION,
+    commands::operations::REPLICATION,
     commands::replication::COMMANDS,
-    commands::later::INSTANCE,
+    commands::operations::INSTANCE,
     commands::pools::COMMANDS,
     commands::tags::COMMANDS,
     commands::instances::COMMANDS,
@@ -68,6 +75,8 @@ const FAMILIES: &[&[Command]] = &[
     commands::hostnames::COMMANDS,
     commands::meta::COMMANDS,
     commands::configuration::COMMANDS,
+    commands::operations::PLAN,
+    commands::operations::RECORDS,
     commands::queue::COMMANDS,
     commands::nodes::COMMANDS,
     commands::sandbox::COMMANDS,
@@ -118,6 +127,11 @@ pub(crate) fn current_name(word: &str) -> &str {
 pub(crate) fn find(word: &str) -> Option<&'static Command> {
     let name = current_name(word);
     all().find(|command| command.name == name)
+}
+
+/// May flags of operations stand with this command?
+pub(crate) fn is_operational(command: &Command) -> bool {
+    matches!(command.run, Run::Operation(_) | Run::Patient(_)) || command.name == "submit"
 }
 
 /// The listing: sections in order of first appearance.

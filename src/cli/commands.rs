@@ -6,10 +6,12 @@ pub(crate) mod configuration;
 pub(crate) mod discovery;
 pub(crate) mod downtime;
 pub(crate) mod hostnames;
+pub(crate) mod inspections;
 pub(crate) mod instances;
 pub(crate) mod later;
 pub(crate) mod meta;
 pub(crate) mod nodes;
+pub(crate) mod operations;
 pub(crate) mod osc;
 pub(crate) mod pools;
 pub(crate) mod processes;
@@ -20,7 +22,7 @@ pub(crate) mod tags;
 pub(crate) mod topology;
 
 /// Commands with words of their own; to all others a word is a mistake.
-pub(crate) const TAKE_WORDS: &[&str] = &["submit", "jobs", "config", "sandbox"];
+pub(crate) const TAKE_WORDS: &[&str] = &["submit", "jobs", "config", "sandbox", "plan", "operations"];
 
 /// Processes that stay: they log at INFO.
 pub(crate) const LONG_RUNNING: &[&str] = &["http", "worker"];

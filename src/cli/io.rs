@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use time::UtcOffset;
 
-use crate::logging::fatal_line;
+use crate::logging::{error_line, fatal_line, one_line};
+use crate::session::Said;
 
 /// stdout and stderr of one run.
 pub(crate) struct Io<'a> {
@@ -40,6 +41,17 @@ impl Io<'_> {
     /// Says something on stderr. Nobody is left to tell if that fails.
     pub(crate) fn say(&mut self, text: &str) {
         let _ = self.err.write_all(text.as_bytes()).and_then(|()| self.err.flush());
+    }
+
+    /// Hands on what a command said.
+    pub(crate) fn tell(&mut self, said: &Said) {
+        match said {
+            Said::Progress(text) => self.say(&format!("{}\n", one_line(text))),
+            Said::Complaint(text) => {
+                let line = error_line(self.offset, text);
+                self.say(&line);
+            }
+        }
     }
 
     /// The error that ends this run.

@@ -5,7 +5,7 @@
 //! in `domain`), for reading or changing it (`service::actions`), or for talking to managed servers (jobs do).
 //!
 //! Invariants: results go to stdout, everything else to stderr; every command answers as text and as JSON; exit status
-//! 0, 1 and 2 mean what [`exit`] says; nobody else reads process arguments or environment.
+//! 0, 1, 2, 130 and 143 mean what [`exit`] says; nobody else reads process arguments or environment.
 //!
 //! To add a command: a function in the file of its family in `commands/`, and its row in that file's table. Dispatch,
 //! listing and `help` follow from the row. To add a flag: a row in `arguments/table.rs`.
@@ -38,6 +38,10 @@ pub mod exit {
     pub const FAILED: u8 = 1;
     /// The command line could not be read.
     pub const USAGE: u8 = 2;
+    /// Interrupted by SIGINT while something goes on elsewhere, or was put back.
+    pub const INTERRUPTED: u8 = 130;
+    /// The same by SIGTERM.
+    pub const TERMINATED: u8 = 143;
 }
 
 /// How long tasks that ignore cancellation may hold up the end of the process.
@@ -69,6 +73,7 @@ pub fn main() -> ExitCode {
         me: identity::of_this_process(),
         offset: logging.offset,
         logging: Some(logging),
+        interrupt: session::Interrupt::Signals,
     };
     let (mut out, mut err) = (std::io::stdout(), std::io::stderr());
     let code = runtime.block_on(run::run(&arguments, surroundings, &mut out, &mut err));

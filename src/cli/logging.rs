@@ -63,9 +63,18 @@ pub(crate) fn level(flags: &Flags, is_service: bool, debug_configured: bool) -> 
 
 /// One line as [`Logging`] writes it, for errors that end the process.
 pub(crate) fn fatal_line(offset: UtcOffset, text: &str) -> String {
+    line(offset, "FATAL", text)
+}
+
+/// The same, for errors that do not.
+pub(crate) fn error_line(offset: UtcOffset, text: &str) -> String {
+    line(offset, "ERROR", text)
+}
+
+fn line(offset: UtcOffset, level: &str, text: &str) -> String {
     // Lines after the first are indented: none of them can pass for a line of the log.
     let lines: Vec<String> = text.trim_end().lines().map(one_line).collect();
-    format!("{} FATAL {}\n", stamp(offset), lines.join("\n  "))
+    format!("{} {level} {}\n", stamp(offset), lines.join("\n  "))
 }
 
 fn stamp(offset: UtcOffset) -> String {
@@ -83,7 +92,7 @@ fn stamp(offset: UtcOffset) -> String {
 }
 
 /// A text from elsewhere must not be able to forge a line of the log.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     text.trim_end().chars().map(|c| if c.is_control() && c != '\t' { ' ' } else { c }).collect()
 }
 

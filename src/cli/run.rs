@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use config::{Environment, Loader};
 use time::UtcOffset;
+use tokio::sync::mpsc::Receiver;
 
-use crate::answer::{Answer, Unhealthy};
+use crate::answer::{Answer, Failed};
 use crate::arguments::{self, Flags, Mistake, Request, split_instances};
 use crate::catalogue::{self, Command, Run};
 use crate::io::{Io, ReaderGone};
 use crate::logging::{self, Logging};
-use crate::session::{Base, Me, Session};
+use crate::session::{Base, Interrupt, Interrupted, Me, Said, Session, Talk};
 use crate::{commands, exit};
 
 /// Time for a command besides waiting for the backend.
@@ -27,6 +28,8 @@ pub(crate) struct Surroundings {
     pub(crate) offset: UtcOffset,
     /// How to log; `None` leaves logging alone (tests).
     pub(crate) logging: Option<Logging>,
+    /// What interrupts this run.
+    pub(crate) interrupt: Interrupt,
 }
 
 /// Runs what `arguments` (without the program's name) ask for; answers the exit status.
@@ -49,18 +52,20 @@ pub(crate) async fn run(
         Ok(request) => perform(request, flags, surroundings, &mut io).await,
         Err(Mistake(text)) => Err(anyhow::Error::msg(text)),
     };
-    match done {
-        Ok(()) => exit::OK,
-        Err(error) if error.is::<ReaderGone>() => exit::OK,
-        Err(error) => {
-            io.fatal(&chain(&error));
-            // What there is to choose from, as the original shows it.
-            if error.is::<UnknownCommand>() {
-                io.say(&catalogue::listing());
-            }
-            exit::FAILED
-        }
+    let Err(error) = done else { return exit::OK };
+    if error.is::<ReaderGone>() {
+        return exit::OK;
     }
+    if let Some(interrupted) = error.downcast_ref::<Interrupted>() {
+        io.say(&format!("{interrupted}\n"));
+        return interrupted.code;
+    }
+    io.fatal(&chain(&error));
+    // What there is to choose from, as the original shows it.
+    if error.is::<UnknownCommand>() {
+        io.say(&catalogue::listing());
+    }
+    exit::FAILED
 }
 
 async fn perform(request: Request, flags: Flags, surroundings: Surroundings, io: &mut Io<'_>) -> anyhow::Result<()> {
@@ -83,7 +88,7 @@ async fn perform(request: Request, flags: Flags, surroundings: Surroundings, io:
         }
         Request::Run { command: word, words } => {
             let command = catalogue::find(&word).ok_or_else(|| UnknownCommand::new(&word))?;
-            if let Some((flag, only)) = flags.foreign_to(command.name) {
+            if let Some((flag, only)) = flags.foreign_to(command.name, catalogue::is_operational(command)) {
                 anyhow::bail!("--{flag} has no meaning for {word}: it belongs to {}", only.join(", "));
             }
             let takes_words = commands::TAKE_WORDS.contains(&command.name);
@@ -112,45 +117,80 @@ fn base(flags: Flags, words: Vec<String>, surroundings: Surroundings, is_service
     for warning in &loaded.warnings {
         tracing::warn!("configuration: {warning}");
     }
-    Ok(Base { flags, words, loader, loaded, me: surroundings.me })
+    Ok(Base { flags, words, loader, loaded, me: surroundings.me, interrupt: surroundings.interrupt })
 }
 
 async fn execute(command: &Command, base: &Base, io: &mut Io<'_>) -> anyhow::Result<()> {
-    let as_json = base.flags.is_on("json");
     let given = base.flags.get("i");
     match command.run {
         Run::Later => anyhow::bail!("not built yet: {}", command.name),
         // A process that stays has nothing to answer when it ends.
         Run::Alone(run) if commands::LONG_RUNNING.contains(&command.name) => run(base).await.map(drop),
-        Run::Alone(run) => match run(base).await {
-            Err(error) => {
-                if let Some(unhealthy) = error.downcast_ref::<Unhealthy>() {
-                    io.print(&unhealthy.answer.render(as_json))?;
-                }
-                Err(error)
-            }
-            Ok(answer) => io.print(&answer.render(as_json)),
-        },
+        Run::Alone(run) => print(base, io, run(base).await),
         Run::Whole(run) => {
-            let session = Session::new(base, &base.connect().await?, given.map(str::to_owned));
-            io.print(&in_time(base, run(&session)).await?.render(as_json))
+            let session = Session::new(base, &base.connect().await?, given.map(str::to_owned), Talk::nowhere());
+            print(base, io, in_time(base, run(&session)).await)
         }
-        Run::Each(run) => {
+        Run::Each(_) | Run::Patient(_) | Run::Operation(_) => {
             let instances: Vec<Option<&str>> = match given.map(split_instances) {
                 None => vec![None],
                 // Refused by the commands that would use it: scripts hand on empty values to those that do not.
                 Some(pieces) if pieces.is_empty() => vec![Some("")],
                 Some(pieces) => pieces.into_iter().map(Some).collect(),
             };
-            let mut session = Session::new(base, &base.connect().await?, None);
+            let (talk, mut said) = Talk::new(base.flags.is_on("quiet"));
+            let mut session = Session::new(base, &base.connect().await?, None, talk);
             for instance in instances {
                 session.given = instance.map(str::to_owned);
-                let answer = in_time(base, run(&session)).await?;
-                io.print(&answer.render(as_json))?;
+                let done = attended(io, &mut said, one(command, &session)).await;
+                print(base, io, done)?;
             }
             Ok(())
         }
     }
+}
+
+/// A command for one instance.
+async fn one(command: &Command, session: &Session<'_>) -> anyhow::Result<Answer> {
+    match command.run {
+        Run::Each(run) => in_time(session.base, run(session)).await,
+        Run::Patient(run) => run(session).await,
+        Run::Operation(prints) => commands::operations::run(session, command.name, prints).await,
+        Run::Alone(_) | Run::Whole(_) | Run::Later => anyhow::bail!("{} takes no instance", command.name),
+    }
+}
+
+/// Hands on what a command says while it works, as it says it.
+async fn attended(
+    io: &mut Io<'_>,
+    said: &mut Receiver<Said>,
+    work: impl Future<Output = anyhow::Result<Answer>>,
+) -> anyhow::Result<Answer> {
+    let mut work = std::pin::pin!(work);
+    let done = loop {
+        tokio::select! {
+            biased;
+            Some(one) = said.recv() => io.tell(&one),
+            done = &mut work => break done,
+        }
+    };
+    while let Ok(one) = said.try_recv() {
+        io.tell(&one);
+    }
+    done
+}
+
+/// Prints an answer; also that of a failure which has one.
+fn print(base: &Base, io: &mut Io<'_>, done: anyhow::Result<Answer>) -> anyhow::Result<()> {
+    let as_json = base.flags.is_on("json");
+    let error = match done {
+        Ok(answer) => return io.print(&answer.render(as_json)),
+        Err(error) => error,
+    };
+    if let Some(failed) = error.downcast_ref::<Failed>() {
+        io.print(&failed.answer.render(as_json))?;
+    }
+    Err(error)
 }
 
 /// A backend that stops answering in the middle must not hold a crontab for ever: the longest wait for an answer, and

@@ -11,13 +11,20 @@ use jobs::SharedSettings;
 use service::actions::clusters::Choice;
 use service::actions::{self, Scope, names};
 use store::{Backend, BackendOptions, BackendTls, TlsMode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
 use crate::arguments::{Flags, parse_duration};
+use crate::exit;
 
 /// How long maintenance and downtime last unless told otherwise.
 const DEFAULT_SPAN: Duration = Duration::from_secs(600);
 /// A command runs one statement after the other: it needs one connection, and one for surprises.
 const CONNECTIONS: u32 = 2;
+/// One that carries out an operation by itself writes down the steps of several branches at once.
+const LOCAL_CONNECTIONS: u32 = 12;
+/// Lines of progress that wait for a slow reader; those beyond are lost, as no operation waits for one.
+const TALK: usize = 1_024;
 
 /// Who runs this process.
 #[derive(Debug, Clone)]
@@ -37,6 +44,89 @@ pub(crate) struct Base {
     pub(crate) loader: Arc<Loader>,
     pub(crate) loaded: Loaded,
     pub(crate) me: Me,
+    /// What interrupts this run.
+    pub(crate) interrupt: Interrupt,
+}
+
+/// What interrupts a command.
+#[derive(Debug, Clone)]
+pub(crate) enum Interrupt {
+    /// SIGINT and SIGTERM of this process.
+    Signals,
+    /// Whoever has the other half (tests).
+    #[cfg(test)]
+    By(std::sync::Arc<tokio::sync::Notify>),
+}
+
+impl Interrupt {
+    /// Waits for an interruption; the exit status it stands for. From the first call on signals do not end the process by
+    /// themselves: only commands that can say something useful then may call it.
+    pub(crate) async fn wait(&self) -> u8 {
+        match self {
+            Self::Signals => {
+                let signals = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+                let (Ok(mut interrupt), Ok(mut terminate)) = signals else { return std::future::pending().await };
+                tokio::select! {
+                    _ = interrupt.recv() => exit::INTERRUPTED,
+                    _ = terminate.recv() => exit::TERMINATED,
+                }
+            }
+            #[cfg(test)]
+            Self::By(notify) => {
+                notify.notified().await;
+                exit::INTERRUPTED
+            }
+        }
+    }
+}
+
+/// A command was interrupted, and says what becomes of its work.
+#[derive(Debug)]
+pub(crate) struct Interrupted {
+    /// Exit status.
+    pub(crate) code: u8,
+    pub(crate) text: String,
+}
+
+impl std::fmt::Display for Interrupted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Interrupted {}
+
+/// Something said while a command works.
+#[derive(Debug)]
+pub(crate) enum Said {
+    /// How it goes; not with `--quiet`.
+    Progress(String),
+    /// What went wrong without ending the command.
+    Complaint(String),
+}
+
+/// Where a command says it.
+#[derive(Debug)]
+pub(crate) struct Talk {
+    to: Option<mpsc::Sender<Said>>,
+    quiet: bool,
+}
+
+impl Talk {
+    pub(crate) fn new(quiet: bool) -> (Self, mpsc::Receiver<Said>) {
+        let (to, said) = mpsc::channel(TALK);
+        (Self { to: Some(to), quiet }, said)
+    }
+
+    pub(crate) const fn nowhere() -> Self {
+        Self { to: None, quiet: true }
+    }
+
+    fn send(&self, said: Said) {
+        if let Some(to) = &self.to {
+            let _ = to.try_send(said);
+        }
+    }
 }
 
 /// What a command about the fleet has besides.
@@ -46,6 +136,7 @@ pub(crate) struct Session<'a> {
     pub(crate) scope: Scope,
     /// The instance of `-i` that this run is about; the undivided text for commands that take a list.
     pub(crate) given: Option<String>,
+    talk: Talk,
 }
 
 impl Base {
@@ -93,7 +184,8 @@ impl Base {
     /// The backend for one command, with the schema this program needs.
     pub(crate) async fn connect(&self) -> anyhow::Result<Backend> {
         self.refuse_incomplete()?;
-        let backend = Backend::connect(self.backend_options(CONNECTIONS)).await?;
+        let connections = if self.flags.is_on("local") { LOCAL_CONNECTIONS } else { CONNECTIONS };
+        let backend = Backend::connect(self.backend_options(connections)).await?;
         if self.flags.is_on("enable-database-update") {
             store::schema::migrate(backend.pool()).await?;
         } else {
@@ -112,11 +204,23 @@ async fn refuse_other_schema(backend: &Backend) -> anyhow::Result<()> {
 }
 
 impl<'a> Session<'a> {
-    pub(crate) fn new(base: &'a Base, backend: &Backend, given: Option<String>) -> Self {
+    pub(crate) fn new(base: &'a Base, backend: &Backend, given: Option<String>, talk: Talk) -> Self {
         let config = SharedSettings::new(base.settings().clone()).get();
         let actor = format!("{}@{}", base.owner(), base.me.hostname);
         let scope = Scope::new(backend.pool().clone(), config, actor);
-        Self { base, scope, given }
+        Self { base, scope, given, talk }
+    }
+
+    /// Says how it goes.
+    pub(crate) fn say(&self, text: String) {
+        if !self.talk.quiet {
+            self.talk.send(Said::Progress(text));
+        }
+    }
+
+    /// Says what went wrong without ending the command.
+    pub(crate) fn complain(&self, text: String) {
+        self.talk.send(Said::Complaint(text));
     }
 
     pub(crate) fn flags(&self) -> &Flags {

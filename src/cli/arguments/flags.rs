@@ -4,7 +4,7 @@ use clap::builder::ValueParser;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use super::normalise;
-use super::table::{FLAGS, Takes};
+use super::table::{FLAGS, OPERATIONS, Takes};
 
 const ABOUT: &str = "Discovers and manages MySQL and MariaDB replication topologies.\n\n  \
     orchestrator http              run the service: API, web page, leadership, built-in worker\n  \
@@ -16,7 +16,8 @@ const AFTER: &str = "A flag takes one dash or two, and its value after a blank o
     Results go to stdout, talk to stderr. Exit status:\n  \
     0  success, including \"nothing to print\"\n  \
     1  the command failed: bad value, failed operation, unknown command, unusable configuration, no live worker\n  \
-    2  the command line could not be read";
+    2  the command line could not be read\n  \
+    130, 143  interrupted; what was asked for goes on, or was put back";
 
 /// The flags given.
 #[derive(Debug, Clone)]
@@ -77,9 +78,14 @@ impl Flags {
     }
 
     /// Flags that were given and belong to none of these commands' names.
-    pub(crate) fn foreign_to(&self, command: &str) -> Option<(&'static str, &'static [&'static str])> {
+    pub(crate) fn foreign_to(
+        &self,
+        command: &str,
+        operational: bool,
+    ) -> Option<(&'static str, &'static [&'static str])> {
         let given = FLAGS.iter().filter(|flag| !flag.only.is_empty() && self.matches.contains_id(flag.name));
-        given.map(|flag| (flag.name, flag.only)).find(|(_, only)| !only.contains(&command))
+        let fits = |only: &[&str]| only.contains(&command) || (operational && only.contains(&OPERATIONS));
+        given.map(|flag| (flag.name, flag.only)).find(|(_, only)| !fits(only))
     }
 }
 
@@ -154,7 +160,7 @@ mod tests {
     #[test]
     fn a_new_flag_is_not_ignored_where_it_means_nothing() {
         let flags = read(&["clusters", "--no-worker"]).expect("readable");
-        assert_eq!(flags.foreign_to("clusters").map(|(name, _)| name), Some("no-worker"));
-        assert_eq!(flags.foreign_to("http"), None);
+        assert_eq!(flags.foreign_to("clusters", false).map(|(name, _)| name), Some("no-worker"));
+        assert_eq!(flags.foreign_to("http", false), None);
     }
 }

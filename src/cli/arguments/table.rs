@@ -38,6 +38,9 @@ const fn of(flag: Flag, only: &'static [&'static str]) -> Flag {
     Flag { only, ..flag }
 }
 
+/// Stands for all operations, and for what is asked about servers.
+pub(crate) const OPERATIONS: &str = "operations on servers";
+
 /// The flags, in the order of `--help`.
 pub(crate) const FLAGS: &[Flag] = &[
     letter("c", "command", "COMMAND", "The command to run; the same as giving it as a word"),
@@ -65,7 +68,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     switch("skip-binlog-search", "Match Pseudo-GTID in relay logs only"),
     switch("skip-unresolve", "Never translate a host to its registered virtual name"),
     switch("skip-unresolve-check", "Tolerate a virtual name that does not resolve back to its host"),
-    switch("noop", "Refuse statements that change a server"),
+    switch("noop", "Change no server: operations print their plan"),
     switch("discovery", "Poll and recover in service mode; `--discovery=false` only serves [default: true]"),
     switch("grab-election", "Accepted; leadership is a lease that the first free node takes"),
     switch("ignore-raft-setup", "Accepted; commands never conflict with the service"),
@@ -86,10 +89,18 @@ pub(crate) const FLAGS: &[Flag] = &[
     of(switch("no-worker", "Serve without the built-in worker"), &["http"]),
     of(switch("repair", "Complete a migration that was interrupted"), &["migrate", "redeploy-internal-db"]),
     of(value("jitter", "DURATION", "Let the job start at a random moment within this time"), &["submit"]),
-    of(value("state", "STATE", "running, waiting, scheduled or failed"), &["jobs"]),
+    of(switch("async", "Print the number of the job and do not wait"), &[OPERATIONS]),
+    of(switch("local", "Let this process do it, under the same locks; needs no worker"), &[OPERATIONS]),
+    of(value("seconds", "N", "Delay for `delay-replication`"), &["delay-replication", "plan", "submit"]),
+    of(value("process", "ID", "Connection for `kill-query`"), &["kill-query", "plan", "submit"]),
+    of(switch("force", "Purge logs that replicas still need"), &["purge-binary-logs", "plan", "submit"]),
+    of(
+        value("state", "STATE", "How jobs or operations stand; see `help jobs`, `help operations`"),
+        &["jobs", "operations"],
+    ),
     of(value("kind", "KIND", "Jobs of this kind"), &["jobs"]),
     of(value("lane", "LANE", "Jobs of this lane, queue/datacenter"), &["jobs"]),
-    of(value("limit", "N", "Rows shown at most"), &["jobs", "leadership"]),
+    of(value("limit", "N", "Rows shown at most"), &["jobs", "leadership", "operations"]),
     of(value("flavor", "FLAVOR", "mysql or mariadb [default: mysql]"), &["sandbox"]),
     of(value("replicas", "N", "Replicas below the primary [default: 3]"), &["sandbox"]),
     of(value("dir", "DIR", "Directory of the sandbox [default: orchestrator-sandbox]"), &["sandbox"]),

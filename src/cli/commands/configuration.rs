@@ -7,7 +7,7 @@ use config::{Key, Origin, Reload, Status};
 use serde_json::{Map, Value, json};
 
 use super::alone;
-use crate::answer::{Answer, Unhealthy};
+use crate::answer::{Answer, Failed};
 use crate::catalogue::Command;
 use crate::session::Base;
 
@@ -48,8 +48,8 @@ fn check(base: &Base) -> anyhow::Result<Answer> {
     let answer = Answer { text: report.to_string(), json: serde_json::to_value(&report)? };
     match report.problems.len() {
         0 => Ok(answer),
-        1 => Err(Unhealthy { answer, problem: "the configuration has a problem".to_owned() }.into()),
-        count => Err(Unhealthy { answer, problem: format!("the configuration has {count} problems") }.into()),
+        1 => Err(Failed::with(answer, "the configuration has a problem")),
+        count => Err(Failed::with(answer, format!("the configuration has {count} problems"))),
     }
 }
 

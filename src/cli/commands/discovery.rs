@@ -6,10 +6,10 @@ use serde_json::json;
 use service::actions::{discovery, instances, names};
 use std::time::Duration;
 
-use super::each;
+use super::{each, operations};
 use crate::answer::Answer;
 use crate::arguments::parse_duration;
-use crate::catalogue::Command;
+use crate::catalogue::{self, Command, Run};
 use crate::session::Session;
 
 const SECTION: &str = "Instance management";
@@ -35,10 +35,12 @@ pub(crate) const COMMANDS: &[Command] = &[
         "submit",
         submit,
         "Queue a command and print the job's number at once",
-        "submit discover [-i LIST] [--jitter 600s]\n\n\
+        "submit discover [-i LIST] [--jitter 600s]\n\
+         submit OPERATION [-i LIST] [flags of the operation] [--jitter 600s]\n\n\
          Queues one job per instance of -i (this host without -i) and prints their numbers. With --jitter each starts at a\n\
          random moment within that time, so that a fleet whose crontabs fire at one minute does not come all at once. A job\n\
-         that waits already for the same instance is joined, not doubled."
+         that waits already for the same instance is joined, not doubled; operations are never joined. No worker need be\n\
+         alive: whichever comes carries it out."
     ),
     each!(
         SECTION,
@@ -74,14 +76,17 @@ async fn async_discover(session: &Session<'_>) -> anyhow::Result<Answer> {
 }
 
 async fn submit(session: &Session<'_>) -> anyhow::Result<Answer> {
-    match session.base.words.as_slice() {
-        [what] if what == "discover" => {}
+    let what = match session.base.words.as_slice() {
+        [what] => catalogue::current_name(what),
         [] => bail!("say what to submit: orchestrator submit discover [-i LIST] [--jitter 600s]"),
-        [what] => match crate::catalogue::find(what) {
-            Some(command) => bail!("{} cannot be submitted yet; only discover can", command.name),
-            None => bail!("Unknown command: {what:?}; only discover can be submitted"),
-        },
         [_, extra, ..] => bail!("submit takes one command, and instances with -i; {extra:?} is too much"),
+    };
+    match catalogue::find(what).map(|command| command.run) {
+        Some(Run::Operation(_)) => return operations::submit(session, what).await,
+        Some(_) if what == "discover" => {}
+        Some(Run::Later) => bail!("not built yet: {what}"),
+        Some(_) => bail!("{what} cannot be submitted: only discover and operations on servers can"),
+        None => bail!("Unknown command: {what:?}; only discover and operations on servers can be submitted"),
     }
     let jitter = match session.flags().get("jitter") {
         Some(text) => parse_duration(text).map_err(anyhow::Error::msg)?,

@@ -14,7 +14,7 @@ use tempfile::NamedTempFile;
 use time::UtcOffset;
 
 use crate::run::{Surroundings, run};
-use crate::session::Me;
+use crate::session::{Interrupt, Me};
 
 /// How one run ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -35,6 +35,7 @@ pub(super) async fn run_with(config: Option<&str>, line: &[&str]) -> Ran {
         me: Me { user: "dba".to_owned(), hostname: "db1".to_owned() },
         offset: UtcOffset::UTC,
         logging: None,
+        interrupt: Interrupt::Signals,
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = run(&arguments, surroundings, &mut out, &mut err).await;

@@ -9,7 +9,7 @@ use time::UtcOffset;
 
 use super::fixture::{Site, run_with};
 use crate::run::{Surroundings, run};
-use crate::session::Me;
+use crate::session::{Interrupt, Me};
 
 #[tokio::test]
 async fn nothing_asked_gives_the_cheat_sheet() {
@@ -30,8 +30,10 @@ async fn nothing_asked_gives_the_cheat_sheet() {
 #[case::version(&["-version", "-c", "nonsense"], 0, env!("CARGO_PKG_VERSION"), "")]
 #[case::unknown(&["-c", "topolgy"], 1, "", "FATAL Unknown command: \"topolgy\"; did you mean topology?\n")]
 #[case::unknown_lists_all(&["nonsense"], 1, "", "Information:\n")]
-#[case::later(&["relocate", "-i", "a", "-d", "b"], 1, "", "FATAL not built yet: relocate\n")]
-#[case::later_by_its_old_name(&["-c", "stop-slave"], 1, "", "FATAL not built yet: stop-replica\n")]
+#[case::later(&["match", "-i", "a", "-d", "b"], 1, "", "FATAL not built yet: match\n")]
+#[case::later_by_its_old_name(&["-c", "match-slaves"], 1, "", "FATAL not built yet: match-replicas\n")]
+#[case::foreign_mode(&["clusters", "--async"], 1, "", "it belongs to operations on servers")]
+#[case::foreign_number(&["stop-replica", "--seconds", "5"], 1, "", "it belongs to delay-replication")]
 #[case::both_destinations(&["relocate", "-d", "a", "-s", "b"], 1, "", "-d and -s are synonyms")]
 #[case::bad_rule(&["clusters", "-promotion-rule", "must"], 1, "", "must cannot be registered")]
 #[case::stray_word(&["clusters", "please"], 1, "", "takes no argument")]
@@ -106,6 +108,7 @@ async fn a_closed_pipe_is_no_error() {
         me: Me { user: "dba".to_owned(), hostname: "db1".to_owned() },
         offset: UtcOffset::UTC,
         logging: None,
+        interrupt: Interrupt::Signals,
     };
     let mut err = Vec::new();
     let code = run(&["-version".to_owned()], surroundings, &mut Gone, &mut err).await;

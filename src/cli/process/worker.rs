@@ -82,6 +82,7 @@ mod tests {
             loader: Arc::new(Loader::search(Vec::new(), Environment::empty())),
             loaded: Settings::from_json(settings).expect("settings"),
             me: Me { user: "dba".to_owned(), hostname: "db1".to_owned() },
+            interrupt: crate::session::Interrupt::Signals,
         }
     }
 
