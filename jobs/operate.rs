@@ -169,7 +169,18 @@ impl Work<'_> {
         let planned = self.plan(&gathered, &baseline);
         let refusal = match planned {
             Ok(plan) => match self.make_ready(plan, gathered, tokens.clone(), &baseline).await? {
-                Ok(ready) => return self.carry_out(ready, baseline).await,
+                Ok(ready) => {
+                    let tokens = ready.tokens.clone();
+                    let mut end = self.carry_out(ready, baseline.clone()).await?;
+                    if state_of(&end) == State::Done
+                        && let End::Executed { report, .. } = &mut end
+                    {
+                        // What is left to do is not all that the lost worker left behind.
+                        let left = self.start_stopped(tokens, &intended(first, &baseline)).await?;
+                        report.tail_errors.extend(left);
+                    }
+                    return Ok(end);
+                }
                 Err(end) => end,
             },
             Err(end) => end,
@@ -286,17 +297,19 @@ impl Work<'_> {
     }
 
     /// Ends a resumed operation that cannot, or need not, go on: threads that a lost worker stopped run again.
-    async fn put_back(
-        &self,
-        first: &Plan,
-        mut tokens: Tokens,
-        baseline: &Baseline,
-        because: End,
-    ) -> Result<End, JobError> {
+    async fn put_back(&self, first: &Plan, tokens: Tokens, baseline: &Baseline, because: End) -> Result<End, JobError> {
+        // All is as asked: threads that were to be stopped stay so.
+        let wanted = if because.is_already_so() { intended(first, baseline) } else { baseline.clone() };
+        let errors = self.start_stopped(tokens, &wanted).await?;
+        Ok(End::Resumed { first: Box::new(first.clone()), because: Box::new(because), errors })
+    }
+
+    /// Starts threads that are to run and do not; says what could not be started.
+    async fn start_stopped(&self, mut tokens: Tokens, wanted: &Baseline) -> Result<Vec<String>, JobError> {
         let gathered = world::gather(self).await?;
         let mut branches = Vec::new();
         let mut errors = Vec::new();
-        for (key, wanted) in baseline {
+        for (key, wanted) in wanted {
             let Some(step) = gathered.instances.get(key).and_then(|one| start_again(key, &one.facts, *wanted)) else {
                 continue;
             };
@@ -330,13 +343,14 @@ impl Work<'_> {
                 left_out: Vec::new(),
                 answers_for: None,
             };
-            self.still_ours(store::operations::save_plan(&self.ctx.pool, self.run, &plan, baseline).await)?;
+            let baseline = self.operation.baseline.clone().unwrap_or_default();
+            self.still_ours(store::operations::save_plan(&self.ctx.pool, self.run, &plan, &baseline).await)?;
             // Putting back is not cancelled: the wish to stop is one reason for it.
             let options = options(&gathered, CancellationToken::new(), BTreeMap::new());
             let report = self.execute(&plan, &gathered, tokens, &options).await?;
             errors.extend(report.branches.iter().filter_map(|branch| branch.result.error()));
         }
-        Ok(End::Resumed { first: Box::new(first.clone()), because: Box::new(because), errors })
+        Ok(errors)
     }
 
     /// A compare-and-set on the operation: an error when it is another's by now.
@@ -364,6 +378,24 @@ impl Work<'_> {
 fn options(gathered: &Gathered, cancelled: CancellationToken, withheld: BTreeMap<InstanceKey, String>) -> Options {
     let max_parallel = usize::try_from(gathered.policy.max_parallel).unwrap_or(1);
     Options { max_parallel, cancelled, withheld }
+}
+
+/// The threads that were to run when the first plan had been carried out as a whole.
+fn intended(first: &Plan, baseline: &Baseline) -> Baseline {
+    let mut wanted = baseline.clone();
+    for step in first.steps() {
+        let Some(running) = wanted.get_mut(&step.on) else { continue };
+        let set = |running: &mut Threads, threads: Threads, to: bool| {
+            running.io = if threads.io { to } else { running.io };
+            running.sql = if threads.sql { to } else { running.sql };
+        };
+        match &step.action {
+            Action::Stop { threads } => set(running, *threads, false),
+            Action::Start { threads } => set(running, *threads, true),
+            _ => {}
+        }
+    }
+    wanted
 }
 
 /// The step that starts those threads that ran before and do not run now.

@@ -14,6 +14,9 @@ use crate::probing;
 /// Looks under way at once, for one operation: it mostly waits, and its cluster is one of many.
 const SIDE_BY_SIDE: usize = 64;
 
+/// Sources above sources that are followed; rings end sooner, because each server is read once.
+const MOST_LEVELS: usize = 32;
+
 /// What planners look at, owned.
 pub(crate) struct Gathered {
     pub(crate) instances: BTreeMap<InstanceKey, Instance>,
@@ -65,7 +68,7 @@ async fn load(work: &Work<'_>) -> Result<BTreeMap<InstanceKey, Instance>, JobErr
     let mut named = vec![request.instance().clone()];
     named.extend(request.destination().cloned());
     let found = store::instances::read_many(pool, &named).await.map_err(JobError::retry)?;
-    let mut instances = BTreeMap::new();
+    let mut instances: BTreeMap<InstanceKey, Instance> = BTreeMap::new();
     let mut clusters: Vec<&str> = found.iter().map(|one| one.placement.cluster_name.as_str()).collect();
     clusters.sort_unstable();
     clusters.dedup();
@@ -73,14 +76,22 @@ async fn load(work: &Work<'_>) -> Result<BTreeMap<InstanceKey, Instance>, JobErr
         let members = store::instances::read_cluster(pool, cluster).await.map_err(JobError::retry)?;
         instances.extend(members.instances.into_iter().map(|one| (one.key.clone(), one)));
     }
-    // The leader places a server a moment after it was found or moved: its neighbours may not be members yet.
-    for one in &found {
-        let replicas = store::instances::read_replicas(pool, &one.key).await.map_err(JobError::retry)?;
-        instances.extend(replicas.instances.into_iter().map(|one| (one.key.clone(), one)));
+    // The leader places a server a moment after it was found or moved: its neighbours may not be members yet. So go up to
+    // the top from the servers named, with the replicas on the way.
+    let mut around = found;
+    for _ in 0..MOST_LEVELS {
+        let mut above = Vec::new();
+        for one in around {
+            let replicas = store::instances::read_replicas(pool, &one.key).await.map_err(JobError::retry)?;
+            instances.extend(replicas.instances.into_iter().map(|one| (one.key.clone(), one)));
+            above.extend(one.facts.source().filter(|source| !instances.contains_key(*source)).cloned());
+            instances.insert(one.key.clone(), one);
+        }
+        if above.is_empty() {
+            break;
+        }
+        around = store::instances::read_many(pool, &above).await.map_err(JobError::retry)?;
     }
-    let sources: Vec<InstanceKey> = found.iter().filter_map(|one| one.facts.source().cloned()).collect();
-    let sources = store::instances::read_many(pool, &sources).await.map_err(JobError::retry)?;
-    instances.extend(sources.into_iter().chain(found).map(|one| (one.key.clone(), one)));
     Ok(instances)
 }
 
