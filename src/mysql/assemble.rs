@@ -7,7 +7,7 @@ use domain::instance::{
 };
 
 use crate::batch::{Answers, Ask};
-use crate::columns::Columns;
+use crate::columns::{Columns, is_on};
 use crate::failure::failure;
 use crate::learn::Learned;
 use crate::replicas::Registered;
@@ -30,7 +30,7 @@ pub(crate) fn answer(
     let row = answers.first(Ask::Live).ok_or_else(|| failure(FailureKind::Protocol, "no row of variables"))?;
     let live = Live::new(learned.variables.live, row);
     let key = own_key(settings.hostname_method, asked, learned, &live)?;
-    let replica = replica(answers)?;
+    let replica = replica(answers, learned)?;
     if let Some(filter) = is_filtered(settings, &key, replica.as_ref()) {
         return Ok(Answer::Filtered { filter });
     }
@@ -99,7 +99,7 @@ fn own_key(
     })
 }
 
-fn replica(answers: &Answers) -> Result<Option<ReplicaFacts>, ProbeFailure> {
+fn replica(answers: &Answers, learned: &Learned) -> Result<Option<ReplicaFacts>, ProbeFailure> {
     let unusable = |error| failure(FailureKind::Statement, format!("cannot read its replica status: {error}"));
     let Some(mut replica) = replica_status::read(answers.rows(Ask::ReplicaStatus)).map_err(unusable)? else {
         return Ok(None);
@@ -108,7 +108,19 @@ fn replica(answers: &Answers) -> Result<Option<ReplicaFacts>, ProbeFailure> {
     if let Some(row) = answers.first(Ask::Lag) {
         replica.lag_seconds = row.at(0).and_then(|text| seconds(&text));
     }
+    replica.applies_out_of_order = applies_out_of_order(learned);
     Ok(Some(replica))
+}
+
+/// MariaDB has no such variables: within a domain its appliers always commit in order. Elsewhere several workers may not,
+/// unless told to (<https://dev.mysql.com/doc/refman/8.4/en/replication-options-replica.html>).
+fn applies_out_of_order(learned: &Learned) -> Option<bool> {
+    let either = |names: [&str; 2]| names.into_iter().map(|name| slow(learned, name)).find(|value| !value.is_empty());
+    let Some(workers) = either(["replica_parallel_workers", "slave_parallel_workers"]) else { return Some(false) };
+    if workers.parse::<u64>().ok()? <= 1 {
+        return Some(false);
+    }
+    either(["replica_preserve_commit_order", "slave_preserve_commit_order"]).map(|value| !is_on(&value))
 }
 
 fn seconds(text: &str) -> Option<i64> {

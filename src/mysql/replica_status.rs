@@ -75,7 +75,7 @@ fn read_channel(row: &impl Columns) -> Result<ReplicaFacts, String> {
         tls: tls(row),
         channel: String::new(),
         other_channels: Vec::new(),
-        // Not among the columns: the probe adds it where it asks for the variables.
+        // Not among the columns: the variables tell.
         applies_out_of_order: None,
     })
 }

@@ -60,7 +60,7 @@ const LIVE: [(Var, &str); 20] = [
 ];
 
 /// Variables read now and then.
-const SLOW: [&str; 11] = [
+const SLOW: [&str; 15] = [
     "version",
     "version_comment",
     "report_host",
@@ -72,6 +72,10 @@ const SLOW: [&str; 11] = [
     "master_info_repository",
     "group_replication_group_name",
     "group_replication_single_primary_mode",
+    "replica_parallel_workers",
+    "slave_parallel_workers",
+    "replica_preserve_commit_order",
+    "slave_preserve_commit_order",
 ];
 
 /// The statement that learns which variables there are, with the values of the slow ones.
