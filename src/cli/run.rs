@@ -49,7 +49,7 @@ pub(crate) async fn run(
     };
     io.stack = flags.is_on("stack");
     let done = match arguments::request(&flags) {
-        Ok(request) => perform(request, flags, surroundings, &mut io).await,
+        Ok(request) => Box::pin(perform(request, flags, surroundings, &mut io)).await,
         Err(Mistake(text)) => Err(anyhow::Error::msg(text)),
     };
     let Err(error) = done else { return exit::OK };
@@ -155,7 +155,8 @@ async fn one(command: &Command, session: &Session<'_>) -> anyhow::Result<Answer>
     match command.run {
         Run::Each(run) => in_time(session.base, run(session)).await,
         Run::Patient(run) => run(session).await,
-        Run::Operation(prints) => commands::operations::run(session, command.name, prints).await,
+        // On the heap: it is large, and few commands need it.
+        Run::Operation(prints) => Box::pin(commands::operations::run(session, command.name, prints)).await,
         Run::Alone(_) | Run::Whole(_) | Run::Later => anyhow::bail!("{} takes no instance", command.name),
     }
 }
@@ -166,7 +167,7 @@ async fn attended(
     said: &mut Receiver<Said>,
     work: impl Future<Output = anyhow::Result<Answer>>,
 ) -> anyhow::Result<Answer> {
-    let mut work = std::pin::pin!(work);
+    let mut work = Box::pin(work);
     let done = loop {
         tokio::select! {
             biased;

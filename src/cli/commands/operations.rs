@@ -196,7 +196,7 @@ async fn interruptible(
     local: &Local,
     work: impl Future<Output = Result<OperationOutcome, Error>>,
 ) -> anyhow::Result<OperationOutcome> {
-    let mut work = std::pin::pin!(work);
+    let mut work = Box::pin(work);
     let code = tokio::select! {
         ended = &mut work => return Ok(ended?),
         code = session.base.interrupt.wait() => code,
@@ -267,16 +267,19 @@ async fn conclude(
             session.complain(format!("{}: {}", trouble.instance, trouble.error));
         }
     }
-    if let Some(method) = outcome.method.filter(|_| outcome.refusal.is_none()) {
-        let because = if outcome.because.is_empty() { String::new() } else { format!(": {}", outcome.because) };
-        session.say(format!(
-            "operation {}: {} in {:.2} s, method {method}{because}",
-            outcome.operation, outcome.state, outcome.duration_seconds
-        ));
-    } else if let Some(refusal) = &outcome.refusal {
-        session.say(format!("operation {}: {}: {refusal}", outcome.operation, outcome.state));
-    }
     let checked = asking::check(request, outcome);
+    match (&outcome.method, &outcome.refusal) {
+        (Some(method), None) => {
+            let because = if outcome.because.is_empty() { String::new() } else { format!(": {}", outcome.because) };
+            session.say(format!(
+                "operation {}: {} in {:.2} s, method {method}{because}",
+                outcome.operation, outcome.state, outcome.duration_seconds
+            ));
+        }
+        // As asked already. Any other refusal ends the command, and is told then.
+        (_, Some(refusal)) if checked.is_ok() => session.say(format!("operation {}: {refusal}", outcome.operation)),
+        _ => {}
+    }
     let text = match (&checked, prints.tells_many()) {
         (Err(_), false) => String::new(),
         _ => print::text(session, request, outcome, prints).await?,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 
 use config::Environment;
 use domain::instance::{
@@ -12,6 +13,7 @@ use sqlx::MySqlPool;
 use store::instances::{self, Written};
 use tempfile::NamedTempFile;
 use time::UtcOffset;
+use tokio::sync::Notify;
 
 use crate::run::{Surroundings, run};
 use crate::session::{Interrupt, Me};
@@ -26,6 +28,11 @@ pub(super) struct Ran {
 
 /// Runs with this configuration file, or with none.
 pub(super) async fn run_with(config: Option<&str>, line: &[&str]) -> Ran {
+    run_until(config, line, Interrupt::Signals).await
+}
+
+/// The same, and may be interrupted.
+async fn run_until(config: Option<&str>, line: &[&str], interrupt: Interrupt) -> Ran {
     let mut arguments: Vec<String> = line.iter().map(|word| (*word).to_owned()).collect();
     if let Some(config) = config {
         arguments.insert(0, format!("--config={config}"));
@@ -35,7 +42,7 @@ pub(super) async fn run_with(config: Option<&str>, line: &[&str]) -> Ran {
         me: Me { user: "dba".to_owned(), hostname: "db1".to_owned() },
         offset: UtcOffset::UTC,
         logging: None,
-        interrupt: Interrupt::Signals,
+        interrupt,
     };
     let (mut out, mut err) = (Vec::new(), Vec::new());
     let code = run(&arguments, surroundings, &mut out, &mut err).await;
@@ -52,22 +59,35 @@ pub(super) struct Site {
 impl Site {
     /// An empty database that nobody migrated.
     pub(super) async fn bare(flavor: Flavor) -> Self {
+        // The seeded checks stay recent for as long as any test takes.
+        Self::configured(flavor, &serde_json::json!({ "InstancePollSeconds": 60 })).await
+    }
+
+    /// The same with these settings besides.
+    pub(super) async fn configured(flavor: Flavor, more: &serde_json::Value) -> Self {
         let backend = harness::backend(flavor).await.expect("a backend");
         let schema = backend.schema().await.expect("a schema");
         let pool = schema.pool(2).await.expect("a pool");
         let mut config = NamedTempFile::new().expect("temporary file");
-        let settings = serde_json::json!({
+        let mut settings = serde_json::json!({
             "MySQLOrchestratorHost": "127.0.0.1",
             "MySQLOrchestratorPort": backend.server().port(),
             "MySQLOrchestratorDatabase": schema.name,
             "MySQLOrchestratorUser": ROOT.user,
             "MySQLOrchestratorPassword": ROOT.password,
             "HostnameResolveMethod": "none",
-            // The seeded checks stay recent for as long as any test takes.
-            "InstancePollSeconds": 60,
         });
+        for (name, value) in more.as_object().into_iter().flatten() {
+            settings[name] = value.clone();
+        }
         write!(config, "{settings}").expect("write the configuration");
         Self { pool, config }
+    }
+
+    /// The settings of this site.
+    pub(super) fn settings(&self) -> config::Settings {
+        let text = std::fs::read_to_string(self.config.path()).expect("the configuration");
+        (*config::Settings::from_json(&text).expect("settings").settings).clone()
     }
 
     /// A migrated database with the cluster db1 > db2, db3 > db4.
@@ -85,6 +105,19 @@ impl Site {
 
     pub(super) async fn run_words(&self, words: &[&str]) -> Ran {
         run_with(self.config.path().to_str(), words).await
+    }
+
+    /// Runs a command line that is interrupted when told.
+    pub(super) async fn run_interrupted(&self, line: &str, by: Arc<Notify>) -> Ran {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        run_until(self.config.path().to_str(), &words, Interrupt::By(by)).await
+    }
+
+    /// stdout of a command that must succeed, whatever it says on stderr.
+    pub(super) async fn does(&self, line: &str) -> String {
+        let ran = self.run(line).await;
+        assert_eq!(ran.code, 0, "{line}: {ran:?}");
+        ran.out
     }
 
     /// stdout of a command that must succeed in silence.

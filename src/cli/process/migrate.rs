@@ -122,6 +122,7 @@ mod tests {
             loader: Arc::new(Loader::search(Vec::new(), Environment::empty())),
             loaded: Settings::from_json(&settings).expect("settings"),
             me: Me { user: "dba".to_owned(), hostname: "db1".to_owned() },
+            interrupt: crate::session::Interrupt::Signals,
         };
         let backend = Backend::connect(base.backend_options(CONNECTIONS)).await.expect("a connection");
         at_start(&base, &backend).await.map_err(|error| error.to_string())?;

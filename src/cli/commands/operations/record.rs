@@ -50,7 +50,7 @@ async fn operations(session: &Session<'_>) -> anyhow::Result<Answer> {
 }
 
 fn number(text: &str) -> anyhow::Result<u64> {
-    text.parse().with_context(|| format!("an operation has a number, not {text:?}"))
+    text.parse().ok().with_context(|| format!("an operation has a number, not {text:?}"))
 }
 
 async fn list(session: &Session<'_>) -> anyhow::Result<Answer> {

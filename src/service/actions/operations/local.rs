@@ -75,7 +75,7 @@ pub async fn resume_local(
 /// Answers a question about a server from this process.
 pub async fn inspect_local(scope: &Scope, local: &Local, question: Inspect) -> Result<Value, Error> {
     let ctx = context(scope).await?;
-    question.run(ctx, attempt(local)).await.map_err(|error| failed(&error))
+    Box::pin(question.run(ctx, attempt(local))).await.map_err(|error| failed(&error))
 }
 
 async fn to_the_end(
@@ -86,7 +86,7 @@ async fn to_the_end(
 ) -> Result<OperationOutcome, Error> {
     let ctx = context(scope).await?;
     let mut watch = Watch::new(scope, id, progress);
-    let mut work = std::pin::pin!(work(&ctx, local, id));
+    let mut work = Box::pin(work(&ctx, local, id));
     let ended = loop {
         tokio::select! {
             ended = &mut work => break ended,

@@ -147,7 +147,7 @@ pub fn request(asked: &Asked<'_>) -> Result<Request, Error> {
         "set-writeable" => Request::SetWriteable { instance },
         "flush-binary-logs" => Request::FlushBinaryLogs { instance, until },
         "purge-binary-logs" if until.is_empty() => {
-            let text = "purge-binary-logs needs the first binary log to be kept, or `latest`";
+            let text = "purge-binary-logs needs the first binary log to be kept (--binlog), or `latest`";
             return Err(Error::Invalid(text.to_owned()));
         }
         "purge-binary-logs" => Request::PurgeBinaryLogs { instance, until, force: asked.force },
@@ -178,14 +178,14 @@ fn seconds(text: &str) -> Result<u32, Error> {
     let number = text.trim().parse::<u32>().ok().filter(|seconds| *seconds <= MAX_DELAY_SECONDS);
     number.ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
-        Error::Invalid(format!("a delay is a whole number of seconds from 0 to {MAX_DELAY_SECONDS}, not {shown:?}"))
+        Error::Invalid(format!("a delay (--seconds) is a whole number of seconds from 0 to {MAX_DELAY_SECONDS}, not {shown:?}"))
     })
 }
 
 fn connection(text: &str) -> Result<u64, Error> {
     text.trim().parse::<u64>().ok().filter(|id| *id > 0).ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
-        Error::Invalid(format!("a connection is a number, as in SHOW PROCESSLIST, not {shown:?}"))
+        Error::Invalid(format!("a connection (--process) is a number, as in SHOW PROCESSLIST, not {shown:?}"))
     })
 }
 
@@ -197,11 +197,12 @@ pub async fn known(scope: &Scope, key: &InstanceKey) -> Result<domain::instance:
         other => return other,
     };
     let alike = instances::search(scope, &key.hostname).await?;
-    let names: Vec<String> = alike
+    let mut names: Vec<String> = alike
         .iter()
         .filter(|one| one.key.port == key.port && one.key.hostname.contains(&key.hostname))
         .map(|one| one.key.to_string())
         .collect();
+    names.sort();
     Err(Error::NotFound(match names.len() {
         0 => format!("{unknown}; it is not known: discover it first"),
         1 => format!("{unknown}; is {} meant?", names[0]),
