@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::jobs::{Context, Inspect, Operate, SharedSettings};
 use ::operations::OperationOutcome;
 use domain::plan::Request;
+use futures::future::BoxFuture;
 use queue::{Attempt, DbClock, Job, JobError};
 use serde_json::Value;
 use store::operations::{NewOperation, StepRow};
@@ -75,7 +76,8 @@ pub async fn resume_local(
 /// Answers a question about a server from this process.
 pub async fn inspect_local(scope: &Scope, local: &Local, question: Inspect) -> Result<Value, Error> {
     let ctx = context(scope).await?;
-    Box::pin(question.run(ctx, attempt(local))).await.map_err(|error| failed(&error))
+    let run: BoxFuture<'_, Result<Value, JobError>> = Box::pin(question.run(ctx, attempt(local)));
+    run.await.map_err(|error| failed(&error))
 }
 
 async fn to_the_end(
@@ -108,7 +110,9 @@ async fn to_the_end(
 async fn work(ctx: &Arc<Context>, local: &Local, id: u64) -> Result<Value, JobError> {
     let (mut tries, mut pause) = (1, FIRST_PAUSE);
     loop {
-        match Operate::new(id).run(Arc::clone(ctx), attempt(local)).await {
+        let run: BoxFuture<'_, Result<Value, JobError>> =
+            Box::pin(Operate::new(id).run(Arc::clone(ctx), attempt(local)));
+        match run.await {
             Err(error) if error.is_retryable() && tries < TRIES && !local.cancelled.is_cancelled() => {
                 tracing::warn!(operation.id = id, %error, "the operation is taken up again");
                 tokio::time::sleep(pause).await;
