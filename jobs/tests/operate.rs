@@ -7,14 +7,13 @@ use anyhow::{Context as _, Result, ensure};
 use config::Settings;
 use domain::instance::InstanceKey;
 use domain::plan::{Request, Rule};
-use harness::{Flavor, REPLICATION, Server, TOPOLOGY, Topology, catch_up, replica_status};
+use harness::{Flavor, Schema, Server, TOPOLOGY, Topology, catch_up, replica_status};
 use jobs::{Context, Discover, Names, Operate, Recorder, Rules, SharedSettings};
 use mysql::{ConnectSettings, HostnameMethod, ProbeSettings, Prober};
 use operations::OperationOutcome;
 use queue::{Attempt, DbClock, Job, JobError};
 use store::maintenance::Claim;
 use store::operations::{NewOperation, Operation, State, StepRow};
-use store::{Backend, BackendOptions};
 use tokio::sync::Semaphore;
 
 const THREE: &str = "
@@ -28,60 +27,59 @@ const MOST: usize = 60;
 
 struct Fleet {
     ctx: Arc<Context>,
+    schema: Schema,
     topology: Topology,
+}
+
+/// All that one process has: its connections go with it.
+async fn process(schema: &Schema) -> Result<Arc<Context>> {
+    let pool = queue::pool_options()
+        .max_connections(16)
+        .after_release(|conn, _| Box::pin(async move { Ok(queue::is_in_step(conn).await) }))
+        .connect_with(queue::connect_options(schema.options.clone()))
+        .await?;
+    let clock = Arc::new(DbClock::new());
+    clock.ask(&mut *pool.acquire().await?).await?;
+    let settings = ProbeSettings {
+        connect: ConnectSettings {
+            user: TOPOLOGY.user.to_owned(),
+            password: mysql::Secret::new(TOPOLOGY.password),
+            ..ConnectSettings::default()
+        },
+        hostname_method: HostnameMethod::Given,
+        ..ProbeSettings::default()
+    };
+    let now = Arc::clone(&clock);
+    Ok(Arc::new(Context {
+        prober: Prober::new(settings, Arc::new(move || now.now_micros())),
+        pool,
+        clock,
+        config: SharedSettings::new(Settings::default()),
+        names: Names::default(),
+        under_way: Semaphore::new(64),
+        rules: Rules::default(),
+        written: store::instances::Written::default(),
+        living: Recorder::default(),
+        dead: Recorder::default(),
+    }))
+}
+
+async fn carry_out(ctx: &Arc<Context>, operation: u64, worker: &str) -> Result<OperationOutcome, JobError> {
+    let attempt = Attempt { worker: worker.to_owned(), ..Attempt::detached() };
+    let value = Operate::new(operation).run(Arc::clone(ctx), attempt).await?;
+    serde_json::from_value(value).map_err(JobError::give_up)
 }
 
 impl Fleet {
     async fn start(flavor: Flavor, text: &str) -> Result<Fleet> {
         let topology = Topology::start(flavor, text).await?;
         let schema = harness::backend(flavor).await?.schema().await?;
-        let server = harness::backend(flavor).await?.server();
-        // As in production: the pool knows connections whose user was lost in the middle of a transaction.
-        let options = BackendOptions {
-            addresses: vec![(server.host().to_owned(), server.port())],
-            user: harness::ROOT.user.to_owned(),
-            password: harness::ROOT.password.to_owned(),
-            database: schema.name.clone(),
-            max_connections: 16,
-            connect_timeout: Duration::from_secs(20),
-            ..BackendOptions::default()
-        };
-        let pool = Backend::connect(options).await?.pool().clone();
-        store::schema::migrate(&pool).await?;
-        let clock = Arc::new(DbClock::new());
-        clock.ask(&mut *pool.acquire().await?).await?;
-        let settings = ProbeSettings {
-            connect: ConnectSettings {
-                user: TOPOLOGY.user.to_owned(),
-                password: mysql::Secret::new(TOPOLOGY.password),
-                ..ConnectSettings::default()
-            },
-            hostname_method: HostnameMethod::Given,
-            has_credentials_query: true,
-            ..ProbeSettings::default()
-        };
-        let mut config = Settings::default();
-        // MariaDB does not show the password of its replication user to anybody.
-        config.discovery.replication_credentials_query =
-            format!("SELECT '{}', '{}'", REPLICATION.user, REPLICATION.password);
-        let now = Arc::clone(&clock);
-        let ctx = Arc::new(Context {
-            prober: Prober::new(settings, Arc::new(move || now.now_micros())),
-            pool,
-            clock,
-            config: SharedSettings::new(config),
-            names: Names::default(),
-            under_way: Semaphore::new(64),
-            rules: Rules::default(),
-            written: store::instances::Written::default(),
-            living: Recorder::default(),
-            dead: Recorder::default(),
-        });
-        let fleet = Fleet { ctx, topology };
-        for (_, server) in &fleet.topology.servers {
-            Discover::by_person(&key(server)).run(Arc::clone(&fleet.ctx), Attempt::detached()).await?;
+        let ctx = process(&schema).await?;
+        store::schema::migrate(&ctx.pool).await?;
+        for (_, server) in &topology.servers {
+            Discover::by_person(&key(server)).run(Arc::clone(&ctx), Attempt::detached()).await?;
         }
-        Ok(fleet)
+        Ok(Fleet { ctx, schema, topology })
     }
 
     fn key(&self, name: &str) -> InstanceKey {
@@ -99,9 +97,7 @@ impl Fleet {
     }
 
     async fn run(&self, operation: u64, worker: &str) -> Result<OperationOutcome, JobError> {
-        let attempt = Attempt { worker: worker.to_owned(), ..Attempt::detached() };
-        let value = Operate::new(operation).run(Arc::clone(&self.ctx), attempt).await?;
-        serde_json::from_value(value).map_err(JobError::give_up)
+        carry_out(&self.ctx, operation, worker).await
     }
 
     async fn operation(&self, id: u64) -> Result<Operation> {
@@ -115,7 +111,8 @@ impl Fleet {
     /// Runs an operation and loses its worker at this moment: twice the steps begun, in the middle of the last or after it.
     /// False: it ended before.
     async fn lose(&self, id: u64, lost_at: usize) -> Result<bool> {
-        let mut running = Box::pin(self.run(id, "w1"));
+        let process = process(&self.schema).await?;
+        let mut running = Box::pin(carry_out(&process, id, "w1"));
         loop {
             tokio::select! {
                 ended = &mut running => {
@@ -137,7 +134,10 @@ impl Fleet {
     async fn resume(&self, id: u64, lost_at: usize) -> Result<Result<OperationOutcome, JobError>> {
         let began = Instant::now();
         let outcome = self.run(id, "w2").await;
-        assert!(began.elapsed() < Duration::from_secs(12), "lost at {lost_at}: {:?}", began.elapsed());
+        let took = began.elapsed();
+        let texts: Vec<_> =
+            self.steps(id).await?.into_iter().map(|one| (one.run, one.text, one.state, one.error)).collect();
+        assert!(took < Duration::from_secs(12), "lost at {lost_at}: {took:?}: {texts:#?}");
         assert_eq!(self.locks().await?, 0);
         let steps = self.steps(id).await?;
         assert!(steps.iter().all(|step| step.state != "begun"), "{steps:?}");
@@ -278,7 +278,7 @@ async fn a_co_primary_is_made_in_spite_of_the_loss_of_a_worker_at_any_step(#[cas
         if ended.state == State::Done {
             assert_eq!(fleet.source_port("a").await?, fleet.topology["b"].port(), "lost at {lost_at}");
         } else {
-            let running = follows.as_ref().is_some_and(|status| status.is_running());
+            let running = follows.as_ref().is_some_and(harness::ReplicaStatus::is_running);
             assert!(follows.is_none() || running, "lost at {lost_at}: half done: {follows:?}, {ended:?}");
         }
         if !lost {
