@@ -5,7 +5,11 @@
 //! Invariant: every process started here ends with the [`Fleet`] that started it, also when the test is killed.
 
 pub mod counting;
+mod executor;
 mod fleet;
+pub mod playground;
 pub mod wait;
 
+pub use executor::{Executor, credentials_query, key};
 pub use fleet::{Fleet, Output, Process, binary, http_get};
+pub use playground::Playground;
