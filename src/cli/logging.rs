@@ -21,7 +21,8 @@ use tracing_subscriber::util::SubscriberInitExt;
 use crate::arguments::Flags;
 
 /// Our own crates: libraries are only heard when something is wrong, or at `--debug`.
-const OURS: [&str; 9] = ["cli", "service", "jobs", "store", "queue", "mysql", "config", "harness", "orchestrator"];
+const OURS: [&str; 10] =
+    ["cli", "service", "jobs", "operations", "store", "queue", "mysql", "config", "harness", "orchestrator"];
 
 /// How this process writes its log.
 #[derive(Debug, Clone, Copy)]

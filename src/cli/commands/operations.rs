@@ -60,6 +60,13 @@ fn queued(submitted: Submitted) -> Answer {
 
 /// `submit OPERATION ...`.
 pub(crate) async fn submit(session: &Session<'_>, word: &str) -> anyhow::Result<Answer> {
+    for flag in ["noop", "local"] {
+        if session.flags().is_on(flag) {
+            bail!(
+                "--{flag} goes with the operation itself, not with submit: what is submitted is carried out by a worker"
+            );
+        }
+    }
     let request = request(session, word).await?;
     let jitter = match session.flags().get("jitter") {
         Some(text) => parse_duration(text).map_err(anyhow::Error::msg)?,

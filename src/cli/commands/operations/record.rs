@@ -164,6 +164,9 @@ fn tree(text: &mut String, steps: &[OperationStep]) {
 }
 
 async fn resume(session: &Session<'_>, id: u64) -> anyhow::Result<Answer> {
+    if session.flags().is_on("noop") {
+        bail!("--noop: operation {id} is not taken up; orchestrator plan tells what an operation would do");
+    }
     let request = asking::read(&session.scope, id).await?.request;
     let outcome = if session.flags().is_on("local") {
         let local = local(session);

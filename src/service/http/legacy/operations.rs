@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use api::legacy::{Coordinates, Instance, InstanceBinlogCoordinates, Key};
 use domain::instance::{BinlogCoordinates, InstanceKey};
-use domain::plan::{Action, Request};
+use domain::plan::{Action, Plan, Request};
 use operations::OperationOutcome;
 
 use super::call::{Answer, Call};
@@ -263,7 +263,7 @@ async fn inject_empty(call: Call) -> Answer {
     let (request, outcome) = carry_out(&call, "gtid-errant-inject-empty").await?;
     let operation = asking::read(&call.scope, outcome.operation).await?;
     let (mut count, mut primary) = (0, request.instance().clone());
-    for step in operation.plan.iter().flat_map(|plan| plan.steps()) {
+    for step in operation.plan.iter().flat_map(Plan::steps) {
         if let Action::InjectEmpty { gtids } = &step.action {
             count += gtids.len();
             primary.clone_from(&step.on);

@@ -5,5 +5,6 @@ mod changes;
 mod fleet;
 mod listening;
 mod operating;
+mod operations;
 mod reading;
 mod rest;
