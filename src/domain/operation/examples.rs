@@ -72,6 +72,12 @@ fn mariadb_keeps_slave_pos() {
     let plan = Fixture::new(world).plan(&relocate("c", "b"));
     assert_eq!(plan.method, Method::MariadbGtid);
     assert_eq!(lines(&plan)[3], "c: replicate from b, beginning at its own slave_pos");
+    // It would be turned away, for good, by a source that is not as far as it.
+    let waited =
+        |plan: &Plan| plan.steps().any(|step| step.after.contains(&Condition::ExecutedIsIn { other: key("b") }));
+    assert!(waited(&plan) && guards(&plan, "c").contains(&Condition::ExecutedIsIn { other: key("b") }));
+    let up = Fixture::new("a mariadb\n  b mariadb\n    c mariadb").plan(&relocate("c", "a"));
+    assert!(!up.steps().any(|step| step.after.contains(&Condition::ExecutedIsIn { other: key("a") })));
     let local = Request::MakeLocalMaster { instance: key("c") };
     let plan = Fixture::new("a mariadb\n  b mariadb\n    c mariadb\n    d mariadb").plan(&local);
     assert_eq!(moved(&plan), ["d<c"]);

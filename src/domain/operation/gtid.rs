@@ -8,10 +8,10 @@ mod shared;
 
 use super::movability::{self, Moving, ancestors};
 use super::steps::{self, Change, Part, Relay};
-use super::{World, compatibility};
+use super::{World, compatibility, limit};
 use crate::instance::{Instance, InstanceKey, ThreadState};
 use crate::plan::{
-    Action, Condition, Method, Plan, Position, Refusal, Request, Rule, Threads, missing_of_received,
+    Action, Condition, Method, Plan, Position, Refusal, Request, Rule, Step, Threads, missing_of_received,
     received_is_applied, running_threads,
 };
 
@@ -133,7 +133,7 @@ pub(super) fn moved(
     also.push(Condition::ExecutedIsIn { other: shared.proven_by });
     let position = if method == Method::Gtid { Position::Auto } else { Position::MariadbSlavePos };
     let action = Action::ChangeSource { to: other.key.clone(), position, options: steps::options(moving.replica) };
-    let steps = steps::change(
+    let mut steps = steps::change(
         Change {
             moving: *moving,
             action,
@@ -144,11 +144,30 @@ pub(super) fn moved(
         },
         world,
     );
+    if method == Method::MariadbGtid && !ancestors(world, key).contains(&other.key) {
+        wait_for_source(&mut steps, &other.key, world);
+    }
     let mut warnings = movability::warnings(moving.instance, other, world);
     warnings.extend(shared.warning);
     let wanted = world.wanted_threads(key);
     let branch = steps::branch(key, Some(&other.key), steps, wanted);
     Ok(Part { branch, method, because: String::new(), warnings })
+}
+
+/// The new source gets as far as the replica before this one is changed. A MariaDB replica that asks for what comes after a
+/// transaction its source does not have yet is refused, and its receiver stops for good; MySQL's waits.
+fn wait_for_source(steps: &mut [Step], other: &InstanceKey, world: &World<'_>) {
+    let is_there = Condition::ExecutedIsIn { other: other.clone() };
+    let Some(at) = steps.iter().position(|step| matches!(step.action, Action::ChangeSource { .. })) else { return };
+    let (earlier, later) = steps.split_at_mut(at);
+    // The replica stands still from here on: what it has executed is final.
+    if let Some(last) = earlier.last_mut().filter(|step| matches!(step.action, Action::Stop { .. })) {
+        last.after.push(is_there.clone());
+        last.limit_seconds = last.limit_seconds.max(world.policy.drain_limit_seconds.min(limit::RUN_UNTIL));
+    }
+    if let Some(change) = later.first_mut().filter(|change| !change.before.contains(&is_there)) {
+        change.before.push(is_there);
+    }
 }
 
 /// How the relay logs are seen to: a server above has it all, so nothing is waited for; otherwise all is applied first.
