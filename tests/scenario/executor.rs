@@ -1,0 +1,101 @@
+//! Carries out operations in this process, with the job that workers use: no process, no queue, no command line between.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use config::Settings;
+use domain::instance::InstanceKey;
+use domain::plan::Request;
+use harness::{REPLICATION, Server, TOPOLOGY};
+use jobs::{Context, Discover, Names, Operate, Recorder, Rules, SharedSettings};
+use mysql::{ConnectSettings, HostnameMethod, ProbeSettings, Prober};
+use operations::OperationOutcome;
+use queue::{Attempt, DbClock, Job, JobError};
+use sqlx::MySqlPool;
+use sqlx::mysql::MySqlConnectOptions;
+use store::operations::{NewOperation, Operation, StepRow};
+use tokio::sync::Semaphore;
+
+/// What a worker is made of, less the worker.
+#[derive(Debug)]
+pub struct Executor {
+    ctx: Arc<Context>,
+}
+
+impl Executor {
+    /// With this backend, whose schema is there; `change` the settings that are not the defaults.
+    pub async fn new(backend: MySqlConnectOptions, change: impl FnOnce(&mut Settings)) -> Result<Self> {
+        let pool = queue::pool_options().max_connections(16);
+        let pool = pool.after_connect(|conn, _| Box::pin(async move { queue::session_setup(conn).await }));
+        let pool = pool.connect_with(queue::connect_options(backend)).await?;
+        let clock = Arc::new(DbClock::new());
+        clock.ask(&mut *pool.acquire().await?).await?;
+        let probing = ProbeSettings {
+            connect: ConnectSettings {
+                user: TOPOLOGY.user.to_owned(),
+                password: mysql::Secret::new(TOPOLOGY.password),
+                ..ConnectSettings::default()
+            },
+            hostname_method: HostnameMethod::Given,
+            has_credentials_query: true,
+            ..ProbeSettings::default()
+        };
+        let mut settings = Settings::default();
+        settings.discovery.replication_credentials_query = credentials_query();
+        change(&mut settings);
+        let now = Arc::clone(&clock);
+        let ctx = Context {
+            prober: Prober::new(probing, Arc::new(move || now.now_micros())),
+            pool,
+            clock,
+            config: SharedSettings::new(settings),
+            names: Names::default(),
+            under_way: Semaphore::new(64),
+            rules: Rules::default(),
+            written: store::instances::Written::default(),
+            living: Recorder::default(),
+            dead: Recorder::default(),
+        };
+        Ok(Self { ctx: Arc::new(ctx) })
+    }
+
+    /// Gets to know a server.
+    pub async fn discover(&self, server: &Server) -> Result<()> {
+        Discover::by_person(&key(server)).run(Arc::clone(&self.ctx), Attempt::detached()).await?;
+        Ok(())
+    }
+
+    /// Carries out what is asked for; its number.
+    pub async fn operate(&self, request: &Request, dry_run: bool) -> Result<(u64, Result<OperationOutcome, JobError>)> {
+        let new = NewOperation { request, dry_run, cluster_name: "", actor: "scenario" };
+        let id = store::operations::create(&mut *self.ctx.pool.acquire().await?, &new).await?;
+        let attempt = Attempt { worker: "in-process".to_owned(), ..Attempt::detached() };
+        let ended = Operate::new(id).run(Arc::clone(&self.ctx), attempt).await;
+        Ok((id, ended.and_then(|value| serde_json::from_value(value).map_err(JobError::give_up))))
+    }
+
+    /// An operation as it is recorded.
+    pub async fn operation(&self, id: u64) -> Result<Operation> {
+        store::operations::read(&self.ctx.pool, id).await?.context("no such operation")
+    }
+
+    /// Its steps, in the order in which they began.
+    pub async fn steps(&self, id: u64) -> Result<Vec<StepRow>> {
+        Ok(store::operations::steps(&self.ctx.pool, id).await?)
+    }
+
+    /// The backend.
+    pub fn pool(&self) -> &MySqlPool {
+        &self.ctx.pool
+    }
+}
+
+/// The statement that tells replication's password: MariaDB shows it to nobody.
+pub fn credentials_query() -> String {
+    format!("SELECT '{}', '{}'", REPLICATION.user, REPLICATION.password)
+}
+
+/// The name of a server.
+pub fn key(server: &Server) -> InstanceKey {
+    InstanceKey::new(server.host(), server.port())
+}
