@@ -334,6 +334,11 @@ fn apply_to_server(facts: &mut ServerFacts, word: &str, value: &str) -> bool {
             let primary = Some(key(value));
             facts.group = Some(GroupFacts { name: "g".to_owned(), primary, ..GroupFacts::default() });
         }
+        // MariaDB: by itself, after what it applied.
+        "wrote" => {
+            value.clone_into(&mut facts.gtid.mariadb_current_pos);
+            value.clone_into(&mut facts.gtid.mariadb_binlog_pos);
+        }
         "mariadb" => {
             let pos = if value.is_empty() { "0-1-100" } else { value };
             facts.version = "10.11.6-MariaDB".to_owned();

@@ -126,6 +126,9 @@ fn errant_transactions_of_mariadb_are_refused() {
     check(world, relocate(), Rule::ErrantGtid, "0-3-101");
     // The same number, written by two servers.
     check("a mariadb\n  b mariadb\n    c mariadb=0-3-100\n    d mariadb", relocate(), Rule::ErrantGtid, "0-3-100");
+    // Written by the replica itself: seen also when the primary's numbers have passed it.
+    let world = "a mariadb=0-1-200\n  b mariadb=0-1-200\n    c mariadb=0-1-99 wrote=0-3-100\n    d mariadb=0-1-200";
+    check(world, relocate(), Rule::ErrantGtid, "0-3-100");
     // What the primary wrote is not errant, however far the sibling is.
     Fixture::new("a mariadb=0-1-105\n  b mariadb\n    c mariadb=0-1-103\n    d mariadb").plan(&relocate());
     Fixture::new("a mariadb=0-1-102\n  b mariadb\n    c mariadb=0-1-103\n    d mariadb").plan(&relocate());

@@ -72,14 +72,36 @@ fn writers_above<'a>(other: &'a Instance, world: &World<'a>) -> Vec<&'a Instance
 
 fn errant(moving: &Moving<'_>, other: &Instance, set: &str, why: &str) -> Refusal {
     let key = &moving.instance.key;
+    let remedy = if moving.instance.facts.server_uuid.is_empty() {
+        format!("see what they did (SHOW BINLOG EVENTS), and build {key} anew from a backup")
+    } else {
+        format!(
+            "gtid-errant-inject-empty -i {key} or gtid-errant-reset-master -i {key}, once it is known what they did"
+        )
+    };
     Refusal::new(
         Rule::ErrantGtid,
         key,
         format!("{key} has transactions that {} lacks and will not get ({why}): {set}", other.key),
-        format!(
-            "gtid-errant-inject-empty -i {key} or gtid-errant-reset-master -i {key}, once it is known what they did"
-        ),
+        remedy,
     )
+}
+
+/// What a replica of MariaDB wrote itself after the last transaction that it applied. Its place does not tell any more
+/// once the primary's numbers have passed that of its own write.
+fn written_by_itself(moving: &Moving<'_>, writers: &[&Instance]) -> String {
+    let (key, facts) = (&moving.instance.key, &moving.instance.facts);
+    let positions = (mariadb_place(moving.instance), GtidPosition::parse(&facts.gtid.mariadb_slave_pos));
+    let (Some(place), Ok(applied)) = positions else { return String::new() };
+    // One of a pair writes by right; a former primary has applied nothing in its domain.
+    if writers.iter().any(|writer| writer.key == *key) {
+        return String::new();
+    }
+    let after_applying = |domain, sequence| applied.gtids().any(|one| one.domain == domain && one.sequence < sequence);
+    let own = place.gtids().filter(|gtid| u64::from(gtid.server) == facts.server_id);
+    let own: Vec<String> =
+        own.filter(|gtid| after_applying(gtid.domain, gtid.sequence)).map(|gtid| gtid.to_string()).collect();
+    own.join(",")
 }
 
 fn unreadable(moving: &Moving<'_>, other: &Instance) -> Refusal {
@@ -158,6 +180,10 @@ fn mariadb_judgement(
     let mut theirs = place(other)?;
     if let Some(replica) = other.facts.replica.as_ref().filter(|_| catching.drains) {
         theirs = theirs.union(&received(&replica.mariadb_io_pos)?);
+    }
+    let own = written_by_itself(moving, writers);
+    if !own.is_empty() {
+        return Err(errant(moving, other, &own, "it wrote them itself"));
     }
     let lacking = have.subtract(&theirs);
     let mut unknown = have;
