@@ -123,6 +123,7 @@ pub(crate) fn policy(config: &Configuration) -> Policy {
         reasonable_maintenance_lag_seconds: discovery.reasonable_maintenance_replication_lag_seconds,
         use_super_read_only: discovery.use_super_read_only,
         max_parallel: number(discovery.max_concurrent_replica_operations.max(1)),
+        drain_limit_seconds: number(config.settings.worker.operation_drain_seconds),
         ..Policy::default()
     }
 }

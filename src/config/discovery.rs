@@ -34,16 +34,16 @@ section! {
         "Do not test whether a server is a MaxScale binlog server.";
     lower_replica_version_allowed: bool = false => "LowerReplicaVersionAllowed", Effective, Live,
         "Permit a replica of a lower major version than its source.";
-    use_super_read_only: bool = false => "UseSuperReadOnly", NotYet("topology operations"), Live,
+    use_super_read_only: bool = false => "UseSuperReadOnly", Effective, Live,
         "Set and clear `super_read_only` together with `read_only`.";
     unseen_instance_forget_hours: u64 = 240 => "UnseenInstanceForgetHours", Effective, Live,
         "A server not reached for this long is forgotten; also the lifetime of what is derived from it.";
     snapshot_topologies_interval_hours: u64 = 0 => "SnapshotTopologiesIntervalHours", Effective, Live,
         "Take a snapshot of all topologies every so many hours; 0 = never. `SnapshotSchedule` is finer.";
-    instance_bulk_operations_wait_timeout_seconds: u64 = 10 => "InstanceBulkOperationsWaitTimeoutSeconds", NotYet("topology operations"), Live,
+    instance_bulk_operations_wait_timeout_seconds: u64 = 10 => "InstanceBulkOperationsWaitTimeoutSeconds", NotYet("recovery"), Live,
         "Longest wait per server in operations on many servers.";
-    max_concurrent_replica_operations: u64 = 5 => "MaxConcurrentReplicaOperations", NotYet("topology operations"), Live,
-        "How many replicas are worked on at once.";
+    max_concurrent_replica_operations: u64 = 5 => "MaxConcurrentReplicaOperations", Effective, Live,
+        "How many replicas one operation works on at once.";
     buffer_instance_writes: bool = false => "BufferInstanceWrites", Unused("results are always written in batches"), Restart,
         "Collect results and write them together.";
     instance_write_buffer_size: i64 = 100 => "InstanceWriteBufferSize", Superseded("ProbeShardSize"), Restart,
@@ -64,12 +64,12 @@ section! {
         "Query run on each replica: one row, one number, the lag in seconds; replaces the server's own figure.";
     slave_lag_query: String = String::new() => "SlaveLagQuery", Synonym("ReplicationLagQuery"), Live,
         "Older name; contradicting the new one is an error.";
-    replication_credentials_query: String = String::new() => "ReplicationCredentialsQuery", NotYet("topology operations"), Live,
-        "Query for replication credentials: user, password, CA, certificate, key. Whether it is set already shows in the instance record.";
+    replication_credentials_query: String = String::new() => "ReplicationCredentialsQuery", Effective, Live,
+        "Query for replication credentials: user, password, CA, certificate, key. Asked by make-co-master of the replica, for a primary that never was a replica itself; without it, or when it gives no user, they are read from the replica's own table (MySQL).";
     reasonable_replication_lag_seconds: u64 = 10 => "ReasonableReplicationLagSeconds", Effective, Live,
         "More lag than this is listed as a problem.";
     reasonable_maintenance_replication_lag_seconds: u64 = 20 => "ReasonableMaintenanceReplicationLagSeconds", Effective, Live,
-        "A replica that lags more shows as `lag` in topologies; topology operations, once there, will not move it.";
+        "A replica that lags more shows as `lag` in topologies; moves by file and position are refused while it does.";
     verify_replication_filters: bool = false => "VerifyReplicationFilters", Effective, Live,
         "A server without replication filters may not replicate from one that has some.";
     problem_ignore_hostname_filters: Vec<String> = Vec::new() => "ProblemIgnoreHostnameFilters", Effective, Live,

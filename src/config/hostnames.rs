@@ -34,7 +34,7 @@ section! {
         "How a given name is normalised: `none` and `default` leave it alone (`default` consults stored mappings), `cname` asks DNS for the canonical name, `ip` for an address.";
     mysql_hostname_resolve_method: MySQLHostnameResolveMethod = MySQLHostnameResolveMethod::Hostname => "MySQLHostnameResolveMethod", Effective, Live,
         "Which name a server reports about itself: `none` keeps the given one, `@@hostname` (also `default`, `hostname`), `@@report_host` (also `report_host`).";
-    skip_binlog_server_unresolve_check: bool = true => "SkipBinlogServerUnresolveCheck", NotYet("topology operations"), Live,
+    skip_binlog_server_unresolve_check: bool = true => "SkipBinlogServerUnresolveCheck", NotYet("binlog servers"), Live,
         "Do not check unresolved names twice for binlog servers.";
     expiry_hostname_resolves_minutes: u64 = 60 => "ExpiryHostnameResolvesMinutes", Effective, Live,
         "Lifetime of resolved names.";

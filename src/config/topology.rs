@@ -27,7 +27,7 @@ section! {
         "Largest packet sent to managed servers.";
     discovery_read_timeout_seconds: u64 = 10 => "MySQLDiscoveryReadTimeoutSeconds", Superseded("ProbeReadTimeoutMilliseconds"), Live,
         "Longest wait for an answer to a discovery query.";
-    read_timeout_seconds: u64 = 600 => "MySQLTopologyReadTimeoutSeconds", NotYet("topology operations"), Live,
+    read_timeout_seconds: u64 = 600 => "MySQLTopologyReadTimeoutSeconds", Unused("every statement of an operation has a limit of its own, and every step one for its effect"), Live,
         "Longest wait for an answer to a statement that changes a managed server.";
     default_instance_port: u16 = 3306 => "DefaultInstancePort", Effective, Live,
         "Port assumed where none is given: commands, seeds, API arguments.";

@@ -33,6 +33,7 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("TLSCacheTTLFactor", 1, 1_000_000),
     ("WorkerConcurrency", 1, 10_000),
     ("NodeHeartbeatSeconds", 1, 5),
+    ("OperationDrainSeconds", 1, 1_800),
     ("LeaderLeaseSeconds", 1, 60),
     ("ConnectionBudget", 0, 1_000_000),
     ("ProbeShardSize", 1, 1_000),

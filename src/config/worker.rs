@@ -13,6 +13,8 @@ section! {
         "Name of this process in the registry of nodes; empty = made from host name and process id.";
     node_heartbeat_seconds: u64 = 5 => "NodeHeartbeatSeconds" (New), Effective, Restart,
         "How often each process reports itself to the registry of nodes, which takes it for dead after 15 seconds of silence. The jobs of a dead worker go to others sooner, by heartbeats of their own.";
+    operation_drain_seconds: u64 = 300 => "OperationDrainSeconds" (New), Effective, Live,
+        "How long an operation waits for a replica to apply what it has received before its source is changed; then the move fails and the replica goes on as before.";
     leader_lease_seconds: u64 = 3 => "LeaderLeaseSeconds" (New), Effective, Restart,
         "How long a service may lead without renewing. Bounds the time without a leader after a crash; renewed at a third of it.";
     connection_budget: u64 = 0 => "ConnectionBudget" (New), Effective, Restart,

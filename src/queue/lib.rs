@@ -81,6 +81,6 @@ pub use outcome::{Awaited, Outcome, await_outcome};
 pub use registry::Registry;
 pub use runner::{Runner, WorkerConfig};
 pub use slots::Concurrency;
-pub use sql::{connect_options, is_in_step, pool_options, session_setup};
+pub use sql::{IDLE_LIMIT, connect_options, is_in_step, pool_options, session_setup};
 pub use upkeep::{UPKEEP_COLUMNS, Upkeep};
 pub use worker::{DEAD_AFTER, HEARTBEAT, LiveWorker, TRUST_WINDOW, live_workers};

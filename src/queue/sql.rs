@@ -1,6 +1,5 @@
 //! Small helpers for statements that several modules share.
 
-use std::task::Poll;
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions, MySqlRow};
@@ -20,7 +19,7 @@ const SESSION_SETUP_OLD: &str = "SET SESSION tx_isolation = 'READ-COMMITTED', ti
      sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
      innodb_lock_wait_timeout = 10, wait_timeout = 30";
 /// A connection unused for this long is closed. A pool looks this often, too, so that none idles for more than twice as long.
-pub(crate) const IDLE_LIMIT: Duration = Duration::from_secs(10);
+pub const IDLE_LIMIT: Duration = Duration::from_secs(10);
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;
 
 /// Sets up one session: what [`pool_options`] does for each connection of a pool.
@@ -45,25 +44,13 @@ const RETURN_LIMIT: Duration = Duration::from_secs(2);
 /// The driver pings a returned connection, too, but that is not enough:
 /// - it waits for ever, for a server that fell silent or for the rest of a PREPARE that no reply brings back into step.
 ///   Each would hold a place in the pool until TCP gives up, and the pool would run dry;
-/// - a user cut off while waiting for the reply to BEGIN leaves an open transaction behind, of which the driver knows
-///   nothing: the next user's autocommitted statements would never be committed.
+/// - a user cut off between sending BEGIN and seeing its reply leaves an open transaction behind, of which the driver knows
+///   nothing, whether the reply has come meanwhile or not: the next user's autocommitted statements would never be
+///   committed. So each connection is told ROLLBACK, which costs nothing but a statement where there is nothing to undo.
 pub async fn is_in_step(conn: &mut MySqlConnection) -> bool {
     let checked = tokio::time::timeout(RETURN_LIMIT, async {
-        // Of a connection given back in good order nothing is owed, or what is has come already: its user saw the rows.
-        let cut_off = {
-            let mut owed = conn.flush();
-            match futures::poll!(&mut owed) {
-                Poll::Ready(flushed) => {
-                    flushed?;
-                    false
-                }
-                Poll::Pending => {
-                    owed.await?;
-                    true
-                }
-            }
-        };
-        if cut_off { conn.execute("ROLLBACK").await.map(|_| ()) } else { conn.ping().await }
+        conn.flush().await?;
+        conn.execute("ROLLBACK").await
     });
     checked.await.is_ok_and(|checked| checked.is_ok())
 }

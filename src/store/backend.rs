@@ -268,6 +268,7 @@ impl Chooser {
             .max_connections(self.options.max_connections)
             .max_lifetime(self.options.max_lifetime)
             .acquire_timeout(self.options.connect_timeout.max(Duration::from_secs(1)) * 3)
+            .idle_timeout(queue::IDLE_LIMIT)
             // No ping: it would double the round trips, and whoever uses a connection copes with a broken one anyway.
             .test_before_acquire(false)
             .before_acquire(move |_, meta| {

@@ -32,6 +32,15 @@ async fn a_user_cut_off_in_begin_leaves_no_transaction_to_the_next(#[case] flavo
     sqlx::query("INSERT INTO said VALUES ('mine')").execute(&pool).await.unwrap();
     assert_eq!(count(&others).await, 1, "committed by itself");
 
+    // The same when the reply has come, and only its user has not seen it.
+    {
+        let mut begin = Box::pin(pool.begin());
+        assert!(futures::poll!(&mut begin).is_pending(), "sent");
+        tokio::time::sleep(CUT).await;
+    }
+    sqlx::query("INSERT INTO said VALUES ('mine, too')").execute(&pool).await.unwrap();
+    assert_eq!(count(&others).await, 2, "committed by itself");
+
     // In the middle of a PREPARE inside a transaction: the pool's only place becomes free again.
     proxy.set(Mode::Pass).await.unwrap();
     let mut tx = pool.begin().await.unwrap();
@@ -41,5 +50,5 @@ async fn a_user_cut_off_in_begin_leaves_no_transaction_to_the_next(#[case] flavo
     assert!(tokio::time::timeout(CUT, statement).await.is_err(), "cut off");
     drop(tx);
     proxy.set(Mode::Pass).await.unwrap();
-    assert_eq!(count(&pool).await, 1, "rolled back, and the pool goes on");
+    assert_eq!(count(&pool).await, 2, "rolled back, and the pool goes on");
 }

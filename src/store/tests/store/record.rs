@@ -56,15 +56,13 @@ async fn the_newest_observation_wins_in_any_order() {
 async fn a_clock_set_back_does_not_stop_recording() {
     on_both(async |db| {
         let written = Written::default();
-        record(db, &written, &[seen("a", T, primary("x")), seen("b", T, primary("x")), seen("c", T, primary("x"))]).await;
+        record(db, &written, &[seen("a", T, primary("x")), seen("b", T, primary("x")), seen("c", T, primary("x"))])
+            .await;
         let ahead = "UPDATE instance SET observed_at = NOW(6) + INTERVAL 1 HOUR, last_checked_at = observed_at";
         db.sql(ahead).await;
         let now = store::database_now(&db.pool).await.unwrap();
-        let batch = [
-            seen("a", now, primary("x")),
-            seen("b", now, primary("changed")),
-            failed("c", now, FailureKind::Refused),
-        ];
+        let batch =
+            [seen("a", now, primary("x")), seen("b", now, primary("changed")), failed("c", now, FailureKind::Refused)];
         record(db, &written, &batch).await;
         for (name, version, failures) in [("a", "x", 0), ("b", "changed", 0), ("c", "x", 1)] {
             let stored = db.instance(&key(name)).await.unwrap();
@@ -87,7 +85,8 @@ async fn unchanged_instances_cost_one_statement_for_the_whole_batch() {
         let count = async |batch: &[Observation]| {
             let before = questions(&mut *one.conn().await).await;
             let report = record(&one, &written, batch).await;
-            (questions(&mut *one.conn().await).await - before - 1, report)
+            // Less the question itself, and the ROLLBACKs by which two connections went back to the pool.
+            (questions(&mut *one.conn().await).await - before - 3, report)
         };
         let (statements, report) = count(&batch(T)).await;
         assert_eq!((report.new.len(), report.unchanged), (100, 0));
