@@ -15,6 +15,7 @@
 mod credentials;
 mod error;
 mod gtid;
+mod purge;
 mod quote;
 mod session;
 mod source;
@@ -87,7 +88,7 @@ pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyE
             let flush = std::iter::repeat_with(|| Sql::from(words::FLUSH_BINARY_LOGS));
             context.send(flush.take(usize::try_from(*times).unwrap_or(usize::MAX))).await
         }
-        Action::PurgeBinaryLogs { to } => context.try_send(words::purge_to(to).map(Some)).await,
+        Action::PurgeBinaryLogs { to } => purge::purge(context, to).await,
         Action::KillQuery { id } => context.send([words::kill_query(*id)]).await,
     }
 }

@@ -164,6 +164,9 @@ pub(crate) fn semi_sync(naming: PluginNaming, side: SemiSyncSide, enabled: bool)
 /// Begins a new binary log. Flushes of logs are never written to the log themselves; this says so once more.
 pub(crate) const FLUSH_BINARY_LOGS: &str = "FLUSH NO_WRITE_TO_BINLOG BINARY LOGS";
 
+/// The logs that are there, the oldest first.
+pub(crate) const SHOW_BINARY_LOGS: &str = "SHOW BINARY LOGS";
+
 /// Removes the binary logs before this one.
 pub(crate) fn purge_to(name: &str) -> Result<Sql, Unsuitable> {
     Ok(format!("PURGE BINARY LOGS TO {}", file(name)?).into())
