@@ -1,6 +1,6 @@
 //! Lists of steps: one after the other, and what is put back when one fails.
 
-use domain::plan::{Branch, Step};
+use domain::plan::{Action, Branch, Step};
 
 use crate::fleet::Fleet;
 use crate::ledger::{Ledger, LedgerError, Part, Place};
@@ -53,7 +53,11 @@ pub(crate) async fn each<F: Fleet, L: Ledger>(
             Err(StepError::Ledger(error)) => return Err(error),
             Err(StepError::Before(error) | StepError::After(error)) => {
                 tracing::warn!(instance.key = %step.on, part = part.name(), sequence, error, "cannot put back");
-                errors.push(error);
+                let remedy = match step.action {
+                    Action::Start { .. } => format!("; once it answers: start-replica -i {}", step.on),
+                    _ => String::new(),
+                };
+                errors.push(format!("{error}{remedy}"));
             }
         }
     }
