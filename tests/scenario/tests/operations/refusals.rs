@@ -124,7 +124,7 @@ const ON_MARIADB: &[Unsafe] = &[
         &[("d", "STOP SLAVE; SET GLOBAL gtid_strict_mode = OFF; CREATE DATABASE errant", "START SLAVE")],
         "relocate -i @d -d @a",
         "errant-gtid",
-        "the primary does not have them",
+        "it wrote them itself",
     ),
 ];
 

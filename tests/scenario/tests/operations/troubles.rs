@@ -136,7 +136,8 @@ async fn hung_replica(all: &mut Playground) -> Result<()> {
     ensure!(all.ok("relocate -i @c -d @b").await? == "c<b");
     ensure!(all.ok("relocate -i @c -d @a").await? == "c<a");
     // Nobody could start it again, and that was said: it is started once it answers.
-    ensure!(output.stderr.contains("could not be put back"), "{}", output.stderr);
+    let said = &output.stderr;
+    ensure!(said.contains("could not be put back") && said.contains("once it answers: start-replica -i d"), "{said}");
     all.server("d")?.thaw()?;
     let_go(lock).await?;
     all.linked("b<a c<a d<b(receiver stopped) e<b(applier stopped)").await?;
