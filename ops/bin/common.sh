@@ -2,11 +2,11 @@
 # Sourced by the runbook scripts: how they call orchestrator, speak, and stop.
 
 # The command line (default) or the client: both know the same words. More words are arguments: "orchestrator --config x".
-read -ra ORCHESTRATOR <<<"${ORCHESTRATOR:-orchestrator}"
+read -ra orchestrator_words <<<"${ORCHESTRATOR:-orchestrator}"
 
 say() { printf '%s: %s\n' "${0##*/}" "$*" >&2; }
 die() { say "$*"; exit 1; }
-orc() { "${ORCHESTRATOR[@]}" "$@"; }
+orc() { "${orchestrator_words[@]}" "$@"; }
 
 # Fails unless the words are host:port.
 need_instance() {

@@ -162,6 +162,24 @@ impl Fleet {
         })
     }
 
+    /// Runs a script that calls `$ORCHESTRATOR`.
+    pub async fn run_script(&self, script: &Path, args: &[&str]) -> Result<Output> {
+        let orchestrator = format!("{} --config {}", self.binary.display(), self.config_path("cli").display());
+        let output = tokio::process::Command::new(script)
+            .env("ORCHESTRATOR", orchestrator)
+            .args(args)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .with_context(|| format!("cannot run {}", script.display()))?;
+        Ok(Output {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
     /// Runs one command that must succeed; gives what it printed.
     pub async fn ok(&self, args: &[&str]) -> Result<String> {
         let output = self.run(args).await?;
