@@ -78,6 +78,11 @@ fn mariadb_keeps_slave_pos() {
     assert!(waited(&plan) && guards(&plan, "c").contains(&Condition::ExecutedIsIn { other: key("b") }));
     let up = Fixture::new("a mariadb\n  b mariadb\n    c mariadb").plan(&relocate("c", "a"));
     assert!(!up.steps().any(|step| step.after.contains(&Condition::ExecutedIsIn { other: key("a") })));
+    let stopped = Fixture::new("a mariadb\n  b mariadb\n    c mariadb io=no sql=no").edit("c", |one| {
+        "0-1-1".clone_into(&mut one.facts.gtid.mariadb_current_pos);
+    });
+    let swap = Request::TakeMaster { instance: key("c") };
+    assert_eq!(stopped.refusal(&swap).rule, Rule::NotReplicating);
     let local = Request::MakeLocalMaster { instance: key("c") };
     let plan = Fixture::new("a mariadb\n  b mariadb\n    c mariadb\n    d mariadb").plan(&local);
     assert_eq!(moved(&plan), ["d<c"]);

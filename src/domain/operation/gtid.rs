@@ -145,6 +145,9 @@ pub(super) fn moved(
         world,
     );
     if method == Method::MariadbGtid && !ancestors(world, key).contains(&other.key) {
+        if shared.warning.is_some() && other.facts.is_replica() && world.wanted_threads(&other.key) != Threads::BOTH {
+            return Err(never_gets_there(key, &other.key));
+        }
         wait_for_source(&mut steps, &other.key, world);
     }
     let mut warnings = movability::warnings(moving.instance, other, world);
@@ -152,6 +155,16 @@ pub(super) fn moved(
     let wanted = world.wanted_threads(key);
     let branch = steps::branch(key, Some(&other.key), steps, wanted);
     Ok(Part { branch, method, because: String::new(), warnings })
+}
+
+/// Waiting for a source whose replication is to stay stopped ends never.
+fn never_gets_there(key: &InstanceKey, other: &InstanceKey) -> Refusal {
+    Refusal::new(
+        Rule::NotReplicating,
+        key,
+        format!("{other} lacks what {key} has, and its replication does not run: it would turn {key} away"),
+        format!("start it first: start-replica -i {other}"),
+    )
 }
 
 /// The new source gets as far as the replica before this one is changed. A MariaDB replica that asks for what comes after a
