@@ -78,6 +78,7 @@ impl Server {
                 Lifetime::Ours => Some(Watchdog::start(&dir)?),
                 Lifetime::Detached => None,
             };
+            fs::create_dir(dir.join("tmp")).with_context(|| format!("cannot create {}/tmp", dir.display()))?;
             template::copy_to(flavor, &program, &dir.join("data"))?;
             let arguments = options.arguments(flavor, port.port);
             Ok(Server {
@@ -257,6 +258,8 @@ impl Server {
             .arg(&self.program.path)
             .arg("--no-defaults")
             .arg(format!("--datadir={}", self.dir.join("data").display()))
+            // Of its own: a MariaDB server that starts removes everybody's temporary tables from a shared one.
+            .arg(format!("--tmpdir={}", self.dir.join("tmp").display()))
             .args(&self.arguments);
         template::as_current_user(&mut command)?
             .stdin(Stdio::null())
