@@ -199,6 +199,12 @@ impl Playground {
     /// Everything is as it should be: these links; every server that replicates has all that was acknowledged and the same
     /// rows as the primary; none has a transaction of its own. The application pauses for it.
     pub async fn settled(&mut self, links: &str) -> Result<()> {
+        self.at_rest(links).await?;
+        self.write().await
+    }
+
+    /// The same, and the application stays paused.
+    pub async fn at_rest(&mut self, links: &str) -> Result<()> {
         self.linked(links).await?;
         self.pause().await;
         let (primary, mut attached) = (self.server(&self.primary)?, Vec::new());
@@ -217,7 +223,7 @@ impl Playground {
         for name in attached {
             self.nothing_of_its_own(name).await?;
         }
-        self.write().await
+        Ok(())
     }
 
     /// The servers from which a chain of running links leads to the primary.

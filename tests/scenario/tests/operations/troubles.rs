@@ -64,7 +64,6 @@ async fn two_at_once(all: &mut Playground) -> Result<()> {
     let lock = hold_applier(all, "d").await?;
     let here = &*all;
     let let_go = async {
-        drains(here).await?;
         // The one that was refused ends while the other still waits.
         wait::until("one is refused", LIMIT, || async {
             let sql = "SELECT COUNT(*) FROM operation WHERE state = 'refused'";
@@ -75,8 +74,8 @@ async fn two_at_once(all: &mut Playground) -> Result<()> {
         let_go(lock).await
     };
     let (one, other, freed) = tokio::join!(here.run("relocate -i @d -d @c"), here.run("relocate -i @d -d @a"), let_go);
-    freed?;
     let (one, other) = (one?, other?);
+    freed.with_context(|| format!("{one:?} {other:?}"))?;
     let (done, refused, links) = if one.code == 0 {
         (one, other, "b<a c<a d<c e<b(applier stopped)")
     } else {
@@ -86,12 +85,12 @@ async fn two_at_once(all: &mut Playground) -> Result<()> {
     let said = &refused.stderr;
     ensure!(said.contains("(under-maintenance); ") && said.contains("maintenance of d is held by "), "{said}");
     all.linked(links).await?;
-    let both: i64 = sqlx::query_scalar(
+    let taken: i64 = sqlx::query_scalar(
         "SELECT COUNT(*) FROM operation_step s JOIN operation o ON o.id = s.operation_id WHERE o.state = 'refused'",
     )
     .fetch_one(all.pool())
     .await?;
-    ensure!(both == 0, "the refused one has taken {both} steps");
+    ensure!(taken == 0, "the refused one has taken {taken} steps");
     all.ok("relocate -i @d -d @b").await?;
     all.linked("b<a c<a d<b e<b(applier stopped)").await
 }
@@ -147,6 +146,12 @@ async fn hung_replica(all: &mut Playground) -> Result<()> {
 
 /// Half a minute of unapplied relay log, and a sibling that is behind.
 async fn much_to_apply(all: &mut Playground) -> Result<()> {
+    let rows = |name: &'static str| all.value(name, "SELECT COUNT(*) FROM app.ledger");
+    eprintln!(
+        "e lacks what the primary wrote in {UNAPPLIED:?}: it has {} of {} rows",
+        rows("e").await?,
+        rows("a").await?
+    );
     // The sibling lacks it all, and gets nothing more: nobody could have what e would lose.
     all.sql("d", "STOP REPLICA").await?;
     all.rows_written(10).await?;
