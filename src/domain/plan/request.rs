@@ -12,11 +12,20 @@ pub enum Request {
     /// Move a replica below another server, by whatever method fits.
     Relocate { instance: InstanceKey, below: InstanceKey },
     /// Move the replicas of `of` whose `host:port` matches `pattern` (empty: all) below another server.
-    RelocateReplicas { of: InstanceKey, below: InstanceKey, #[serde(default)] pattern: String },
+    RelocateReplicas {
+        of: InstanceKey,
+        below: InstanceKey,
+        #[serde(default)]
+        pattern: String,
+    },
     /// Make a replica a sibling of its source, by file and position.
     MoveUp { instance: InstanceKey },
     /// The same for the replicas of `of`.
-    MoveUpReplicas { of: InstanceKey, #[serde(default)] pattern: String },
+    MoveUpReplicas {
+        of: InstanceKey,
+        #[serde(default)]
+        pattern: String,
+    },
     /// Move a replica below its sibling, by file and position.
     MoveBelow { instance: InstanceKey, below: InstanceKey },
     /// Move a replica by a recorded equivalence of positions.
@@ -24,11 +33,26 @@ pub enum Request {
     /// Move a replica by GTID.
     MoveGtid { instance: InstanceKey, below: InstanceKey },
     /// Move the replicas of `of` by GTID.
-    MoveReplicasGtid { of: InstanceKey, below: InstanceKey, #[serde(default)] pattern: String },
+    MoveReplicasGtid {
+        of: InstanceKey,
+        below: InstanceKey,
+        #[serde(default)]
+        pattern: String,
+    },
     /// Point a replica at another name without changing its position; `None`: at its present source again.
-    Repoint { instance: InstanceKey, #[serde(default)] below: Option<InstanceKey> },
+    Repoint {
+        instance: InstanceKey,
+        #[serde(default)]
+        below: Option<InstanceKey>,
+    },
     /// The same for the replicas of `of`; `None`: at `of` again.
-    RepointReplicas { of: InstanceKey, #[serde(default)] below: Option<InstanceKey>, #[serde(default)] pattern: String },
+    RepointReplicas {
+        of: InstanceKey,
+        #[serde(default)]
+        below: Option<InstanceKey>,
+        #[serde(default)]
+        pattern: String,
+    },
     /// Swap a replica with its source, which is a replica itself.
     TakeMaster { instance: InstanceKey },
     /// Move the siblings of a replica below it.
@@ -40,7 +64,11 @@ pub enum Request {
     /// Make a replica the source of its siblings, and a replica of its source's source.
     MakeLocalMaster { instance: InstanceKey },
     /// Make the most advanced replica of a lost source the source of the others.
-    RegroupReplicas { of: InstanceKey, #[serde(default)] gtid_only: bool },
+    RegroupReplicas {
+        of: InstanceKey,
+        #[serde(default)]
+        gtid_only: bool,
+    },
     /// Forget the source.
     ResetReplica { instance: InstanceKey },
     /// Make the source's name unusable, reversibly.
@@ -72,9 +100,18 @@ pub enum Request {
     /// Accept writes.
     SetWriteable { instance: InstanceKey },
     /// Begin a new binary log; with `until`, as many as it takes to reach that file.
-    FlushBinaryLogs { instance: InstanceKey, #[serde(default)] until: String },
+    FlushBinaryLogs {
+        instance: InstanceKey,
+        #[serde(default)]
+        until: String,
+    },
     /// Remove the binary logs before `until` (`latest`: before the current one).
-    PurgeBinaryLogs { instance: InstanceKey, until: String, #[serde(default)] force: bool },
+    PurgeBinaryLogs {
+        instance: InstanceKey,
+        until: String,
+        #[serde(default)]
+        force: bool,
+    },
     /// End a running statement.
     KillQuery { instance: InstanceKey, id: u64 },
     /// Make a replica use GTID.

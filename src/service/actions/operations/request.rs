@@ -178,7 +178,9 @@ fn seconds(text: &str) -> Result<u32, Error> {
     let number = text.trim().parse::<u32>().ok().filter(|seconds| *seconds <= MAX_DELAY_SECONDS);
     number.ok_or_else(|| {
         let shown: String = text.chars().take(40).collect();
-        Error::Invalid(format!("a delay (--seconds) is a whole number of seconds from 0 to {MAX_DELAY_SECONDS}, not {shown:?}"))
+        Error::Invalid(format!(
+            "a delay (--seconds) is a whole number of seconds from 0 to {MAX_DELAY_SECONDS}, not {shown:?}"
+        ))
     })
 }
 
