@@ -415,7 +415,14 @@ pub(super) fn leftovers(plan: &mut Plan, world: &World<'_>) {
         let handled = plan.steps().any(|step| step.on == *key);
         let Some(source) = one.facts.source().filter(|_| !handled && missing != Threads::NONE) else { continue };
         let step = steps::start_below(key, source, missing).when(Condition::Threads { running: now });
-        plan.tail.push(step);
+        // Whoever moves below a MariaDB server waits until it has come as far: it must run before.
+        let waits = plan.method == Method::MariadbGtid;
+        let awaited = |step: &Step| matches!(&step.action, Action::ChangeSource { to, .. } if to == key);
+        if waits && plan.steps().any(awaited) {
+            plan.head.push(step);
+        } else {
+            plan.tail.push(step);
+        }
         plan.locks.push(key.clone());
     }
     plan.locks.sort();
