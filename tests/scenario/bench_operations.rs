@@ -153,9 +153,5 @@ impl Bench {
 }
 
 fn members(replicas: &[String]) -> Result<Vec<Member>> {
-    let mut text = String::from("source\n target\n");
-    for name in replicas {
-        text += &format!(" {name}\n");
-    }
-    parse(&text)
+    parse(&format!("source\n target\n {}\n", replicas.join("\n ")))
 }
