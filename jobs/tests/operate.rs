@@ -1,5 +1,8 @@
 //! Operations on real servers: done, planned only, refused, resumed after the loss of a worker at each step, hung.
 
+// The tests' own futures wrap those of the job, which wrap those of the driver.
+#![recursion_limit = "256"]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 

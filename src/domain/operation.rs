@@ -57,8 +57,16 @@ use crate::plan::{Baseline, Plan, Refusal, Request, Rule, Threads, running_threa
 
 /// Seconds a step of each kind may take, waiting included.
 pub(crate) mod limit {
-    /// Stopping threads: the applier ends its transaction first.
+    /// Stopping the receiver.
     pub(crate) const STOP: u32 = 10;
+    /// Stopping the applier. It ends its transaction first; and where several workers apply and the rest of a transaction
+    /// has not been received, MySQL's waits up to 60 s for it (`SLAVE_WAIT_GROUP_DONE` in its `sql/rpl_replica.cc`).
+    /// Giving up earlier would leave the replica stopped: it stops a little later in any case.
+    pub(crate) const STOP_APPLIER: u32 = 75;
+    /// Stopping these threads.
+    pub(crate) const fn stop(threads: crate::plan::Threads) -> u32 {
+        if threads.sql { STOP_APPLIER } else { STOP }
+    }
     /// Starting threads, until they are seen running.
     pub(crate) const START: u32 = 10;
     /// Changing the source.

@@ -15,7 +15,7 @@ pub(super) fn identity(instance: &Instance) -> Condition {
 /// Stops `threads` of a replica whose `running` threads are started.
 pub(super) fn stop(instance: &Instance, threads: Threads, running: Threads) -> Step {
     let left = Threads { io: running.io && !threads.io, sql: running.sql && !threads.sql };
-    Step::new(&instance.key, Action::Stop { threads }, limit::STOP)
+    Step::new(&instance.key, Action::Stop { threads }, limit::stop(threads))
         .when(identity(instance))
         .then(Condition::Threads { running: left })
 }

@@ -55,7 +55,7 @@ pub(super) fn options(replica: &ReplicaFacts) -> SourceOptions {
 /// Stops threads of a replica that runs `now`, and sees them stopped.
 pub(super) fn stop(on: &InstanceKey, threads: Threads, now: Threads) -> Step {
     let left = Threads { io: now.io && !threads.io, sql: now.sql && !threads.sql };
-    Step::new(on, Action::Stop { threads }, limit::STOP).then(Condition::Threads { running: left })
+    Step::new(on, Action::Stop { threads }, limit::stop(threads)).then(Condition::Threads { running: left })
 }
 
 pub(super) fn start(on: &InstanceKey, threads: Threads) -> Step {
