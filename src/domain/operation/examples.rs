@@ -512,6 +512,27 @@ fn a_swap_is_finished_with_gtid_and_refused_without() {
     assert_eq!(rest(began, &swap, now, &["b", "c"]), Err(Rule::TooComplex));
 }
 
+/// A MariaDB replica is turned away, for good, by a source that is not as far as it.
+#[test]
+fn a_resumed_swap_of_mariadb_starts_the_new_source_before_the_old_one_waits_for_it() {
+    let swap = Request::TakeMaster { instance: key("c") };
+    let (began, now) = ("a mariadb\n  b mariadb\n    c mariadb", "a mariadb\n  b mariadb\n  c mariadb io=no sql=no");
+    let fixture = Fixture::new(now).resumed(&["b", "c"]).earlier(&Fixture::new(began), &swap);
+    let plan = fixture.plan(&swap);
+    let head: Vec<String> = plan.head.iter().map(|step| short(&step.to_string())).collect();
+    assert_eq!(head, ["c: start receiver and applier, see it running"]);
+    let waits = Condition::ExecutedIsIn { other: key("c") };
+    let waiting = plan.branches[0].steps.iter().find(|step| step.after.contains(&waits)).expect("a step that waits");
+    assert_eq!((waiting.on.clone(), moved(&plan)), (key("b"), vec!["b<c".to_owned()]));
+    assert_eq!((plan.method, plan.tail.len(), plan.locks), (Method::MariadbGtid, 0, vec![key("b"), key("c")]));
+    // What runs already is not started; and MySQL's replicas wait for their source by themselves.
+    let runs = Fixture::new("a mariadb\n  b mariadb\n  c mariadb").resumed(&["b", "c"]);
+    assert!(runs.earlier(&Fixture::new(began), &swap).plan(&swap).head.is_empty());
+    let (began, now) = ("a\n  b\n    c", "a\n  b\n  c io=no sql=no");
+    let plan = Fixture::new(now).resumed(&["b", "c"]).earlier(&Fixture::new(began), &swap).plan(&swap);
+    assert_eq!((plan.head.len(), plan.tail.len()), (0, 1));
+}
+
 #[test]
 fn other_operations_are_finished_too() {
     let pair = Request::MakeCoMaster { instance: key("b") };

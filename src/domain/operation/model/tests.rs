@@ -288,3 +288,19 @@ fn every_operation_in_place_is_planned_somewhere() {
         assert!(planned, "{}", in_place(key(1), which));
     }
 }
+
+/// Of any kind, whichever step was the last: chance need not find the one that matters.
+#[test]
+fn a_swap_survives_a_death_after_any_step() {
+    let healthy =
+        Spec { source: 0, behind: 0, unapplied: 0, threads: Threads::BOTH, broken: false, delay: 0, errant: false };
+    let specs = [healthy.clone(), Spec { source: 1, ..healthy }];
+    let swap = Request::TakeMaster { instance: key(2) };
+    for kind in [Kind::Gtid, Kind::MariadbGtid, Kind::Position] {
+        let model = model(kind, &specs);
+        let plan = planned(&model, &swap, &Baseline::new(), None).expect("a swap");
+        for steps in 0..=plan.steps().count() {
+            survives_a_death(model.clone(), &swap, steps);
+        }
+    }
+}
