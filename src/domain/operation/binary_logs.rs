@@ -2,7 +2,8 @@
 
 use std::cmp::Ordering;
 
-use super::in_place::{already, identity, plan};
+use super::in_place::{already, plan};
+use super::steps::identity;
 use super::{World, limit};
 use crate::instance::{BinlogCoordinates, Instance, InstanceKey};
 use crate::plan::{Action, MAX_FLUSHES, Plan, Refusal, Request, Rule, Step, Threads};

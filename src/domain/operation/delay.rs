@@ -5,7 +5,9 @@
 //! stopped (<https://mariadb.com/kb/en/change-master-to/>), so there everything received is applied first, or is on the
 //! source still.
 
-use super::in_place::{Standstill, already, identity, one_channel, plan, restart, stand_still, stop};
+use super::in_place::{Standstill, already, plan, restart, stand_still, stop};
+use super::movability::one_channel;
+use super::steps::identity;
 use super::{World, limit};
 use crate::instance::{Instance, InstanceKey};
 use crate::plan::{Action, Condition, Plan, Refusal, Request, Step, Threads, running_threads};
@@ -14,10 +16,10 @@ use crate::version::ServerVersion;
 pub(super) fn set(request: &Request, instance: &InstanceKey, seconds: u32, world: &World<'_>) -> Result<Plan, Refusal> {
     let (instance, replica) = world.replica(instance)?;
     let key = &instance.key;
-    one_channel(key, replica)?;
+    one_channel(instance, replica)?;
     let (running, wanted) = (running_threads(&instance.facts), world.wanted_threads(key));
     if replica.sql_delay == u64::from(seconds) {
-        let missing = Threads { io: wanted.io && !running.io, sql: wanted.sql && !running.sql };
+        let missing = wanted.without(running);
         if missing == Threads::NONE {
             return Err(already(key, format!("{key} is delayed by {seconds} s already")));
         }

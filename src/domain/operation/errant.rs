@@ -6,7 +6,9 @@
 
 use std::collections::BTreeSet;
 
-use super::in_place::{identity, one_channel, plan, restart, stop};
+use super::in_place::{plan, restart, stop};
+use super::movability::one_channel;
+use super::steps::identity;
 use super::{World, limit};
 use crate::gtid::mysql::{self, GtidSet, Lineage, Uuid};
 use crate::instance::{Instance, InstanceKey};
@@ -22,13 +24,13 @@ const INJECTED_PER_STEP: usize = 100;
 pub(super) fn reset_master(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let (instance, replica) = world.replica(instance)?;
     let key = &instance.key;
-    one_channel(key, replica)?;
+    one_channel(instance, replica)?;
     has_sets(instance)?;
     was_not_interrupted(instance, world)?;
     let (running, wanted) = (running_threads(&instance.facts), world.wanted_threads(key));
     let errant = errant(instance, world)?;
     if errant.is_empty() {
-        let missing = Threads { io: wanted.io && !running.io, sql: wanted.sql && !running.sql };
+        let missing = wanted.without(running);
         // Done by an earlier run, which did not come to start the threads again.
         if world.resumed(key) && missing != Threads::NONE {
             return Ok(plan(request, instance, restart(key, missing), Threads::NONE));

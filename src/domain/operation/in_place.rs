@@ -1,38 +1,19 @@
 //! What the operations that change one server in its place have in common.
 
-use super::{World, limit};
+use super::{World, steps};
 use crate::instance::{Instance, InstanceKey, ReplicaFacts};
 use crate::plan::{
-    Action, Condition, Plan, Refusal, Request, Rule, Step, Threads, missing_of_received, received_is_applied,
+    Condition, Plan, Refusal, Request, Rule, Step, Threads, missing_of_received, received_is_applied, running_threads,
 };
 
-/// The server that was planned for, and no other behind the same name.
-pub(super) fn identity(instance: &Instance) -> Condition {
-    let facts = &instance.facts;
-    Condition::Server { server_id: facts.server_id, server_uuid: facts.server_uuid.clone() }
-}
-
-/// Stops `threads` of a replica whose `running` threads are started.
+/// Stops `threads` of the replica planned for, whose `running` threads are started.
 pub(super) fn stop(instance: &Instance, threads: Threads, running: Threads) -> Step {
-    let left = Threads { io: running.io && !threads.io, sql: running.sql && !threads.sql };
-    Step::new(&instance.key, Action::Stop { threads }, limit::stop(threads))
-        .when(identity(instance))
-        .then(Condition::Threads { running: left })
-}
-
-/// Starts `threads`, and sees them running.
-pub(super) fn start(key: &InstanceKey, threads: Threads) -> Step {
-    Step::new(key, Action::Start { threads }, limit::START).then(Condition::Replicating { threads })
+    steps::stop(&instance.key, threads, running).when(steps::identity(instance))
 }
 
 /// Puts back what ran before, if anything did.
 pub(super) fn restart(key: &InstanceKey, threads: Threads) -> Vec<Step> {
-    if threads == Threads::NONE { Vec::new() } else { vec![start(key, threads)] }
-}
-
-/// Waits until everything received is applied.
-pub(super) fn drain(key: &InstanceKey, world: &World<'_>) -> Step {
-    Step::new(key, Action::Drain, world.policy.drain_limit_seconds.max(1)).then(Condition::Drained)
+    if threads == Threads::NONE { Vec::new() } else { vec![steps::started(key, threads)] }
 }
 
 /// A plan of one branch that may leave threads stopped when it fails half-way, unless these are started again.
@@ -61,7 +42,7 @@ pub(super) fn stand_still(
     world: &World<'_>,
 ) -> Result<Standstill, Refusal> {
     let key = &instance.key;
-    let running = crate::plan::running_threads(&instance.facts);
+    let running = running_threads(&instance.facts);
     let stopping = |threads: Threads, running| {
         let nothing = threads == Threads::NONE;
         if nothing { Vec::new() } else { vec![stop(instance, threads, running)] }
@@ -72,7 +53,7 @@ pub(super) fn stand_still(
     }
     if running.sql && replica.sql_delay == 0 {
         let mut steps = stopping(Threads { io: running.io, sql: false }, running);
-        steps.push(drain(key, world));
+        steps.push(steps::drain(key, world));
         steps.extend(stopping(Threads::SQL, Threads::SQL));
         return Ok(Standstill { steps, guard: Condition::Drained });
     }
@@ -95,19 +76,6 @@ pub(super) fn stand_still(
             "{key} has received transactions that it has not applied ({cause}), and {source} cannot be asked for them"
         ),
         "let its applier finish first: end the delay, repair what stopped it, start-replica-sql-thread",
-    ))
-}
-
-/// Statements without a channel name would mean all channels, or the wrong one.
-pub(super) fn one_channel(instance: &InstanceKey, replica: &ReplicaFacts) -> Result<(), Refusal> {
-    if replica.other_channels.is_empty() {
-        return Ok(());
-    }
-    Err(Refusal::new(
-        Rule::SeveralChannels,
-        instance,
-        format!("{instance} has further replication channels: {}", replica.other_channels.join(", ")),
-        "change each channel on the server itself, with FOR CHANNEL",
     ))
 }
 

@@ -1,6 +1,7 @@
 //! Ending a running statement.
 
-use super::in_place::{identity, plan};
+use super::in_place::plan;
+use super::steps::identity;
 use super::{World, limit};
 use crate::instance::InstanceKey;
 use crate::plan::{Action, Plan, Refusal, Request, Rule, Step, Threads};

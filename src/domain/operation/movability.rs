@@ -34,8 +34,8 @@ pub(super) fn group_lets_it_move(instance: &Instance) -> Result<(), Refusal> {
     Err(Refusal::new(Rule::GroupSecondary, &instance.key, reason, "the group decides where its members replicate from"))
 }
 
-/// Statements without a channel would touch all of them.
-fn one_channel(instance: &Instance, replica: &ReplicaFacts) -> Result<(), Refusal> {
+/// Statements without a channel name would mean all channels, or the wrong one.
+pub(super) fn one_channel(instance: &Instance, replica: &ReplicaFacts) -> Result<(), Refusal> {
     if replica.other_channels.is_empty() {
         return Ok(());
     }
@@ -44,7 +44,7 @@ fn one_channel(instance: &Instance, replica: &ReplicaFacts) -> Result<(), Refusa
         Rule::SeveralChannels,
         &instance.key,
         format!("{} has further replication channels: {channels}", instance.key),
-        "change its channels by hand, one by one",
+        "change each channel on the server itself, with FOR CHANNEL",
     ))
 }
 

@@ -157,7 +157,7 @@ fn applier_stopped(moving: &Moving<'_>) -> Vec<Step> {
     let now = running_threads(&moving.instance.facts);
     let mut steps = vec![steps::begins(steps::stop(key, Threads::SQL, now), moving)];
     if !now.io {
-        steps.push(steps::start(key, Threads::IO).then(Condition::Replicating { threads: Threads::IO }));
+        steps.push(steps::started(key, Threads::IO));
     }
     steps
 }
@@ -322,7 +322,7 @@ pub(super) fn below_siblings(
             let key = &moving.instance.key;
             let as_far = Condition::AppliedAsFarAs { other: key.clone() };
             plan.head.extend(run_until(to, Position::ExecutedBy(key.clone()), as_far));
-            plan.tail.push(steps::start(key, Threads::SQL).then(Condition::Replicating { threads: Threads::SQL }));
+            plan.tail.push(steps::started(key, Threads::SQL));
         }
         for branch in &mut plan.branches {
             branch.locks.clear();
@@ -411,7 +411,7 @@ pub(super) fn leftovers(plan: &mut Plan, world: &World<'_>) {
     for key in changed {
         let Some(one) = world.instances.get(key) else { continue };
         let (now, wanted) = (running_threads(&one.facts), world.wanted_threads(key));
-        let missing = Threads { io: wanted.io && !now.io, sql: wanted.sql && !now.sql };
+        let missing = wanted.without(now);
         let handled = plan.steps().any(|step| step.on == *key);
         let Some(source) = one.facts.source().filter(|_| !handled && missing != Threads::NONE) else { continue };
         let step = steps::start_below(key, source, missing).when(Condition::Threads { running: now });

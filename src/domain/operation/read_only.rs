@@ -1,6 +1,7 @@
 //! Refusing and accepting writes.
 
-use super::in_place::{already, identity, plan};
+use super::in_place::{already, plan};
+use super::steps::identity;
 use super::{World, limit};
 use crate::instance::{Instance, InstanceKey};
 use crate::plan::{Action, Condition, Plan, Refusal, Request, Rule, SemiSyncSide, Step, Threads};

@@ -9,7 +9,7 @@ use super::movability;
 use super::{World, steps};
 use crate::gtid::GtidSet;
 use crate::instance::{Instance, InstanceKey};
-use crate::plan::{Action, Condition, Plan, Refusal, Request, Rule, Step, received_is_applied, running_threads};
+use crate::plan::{Condition, Plan, Refusal, Request, Rule, received_is_applied, running_threads};
 use crate::promotion::PromotionRule;
 
 /// Lower is better.
@@ -53,10 +53,8 @@ pub(super) fn replicas(request: &Request, of: &InstanceKey, world: &World<'_>) -
     let mut plan = steps::many(request, parts, because)?;
     if drains {
         let running = running_threads(&candidate.facts);
-        let drain = Step::new(&candidate.key, Action::Drain, world.policy.drain_limit_seconds)
-            .when(steps::identity(candidate))
-            .when(Condition::Threads { running })
-            .then(Condition::Drained);
+        let drain =
+            steps::drain(&candidate.key, world).when(steps::identity(candidate)).when(Condition::Threads { running });
         plan.head.push(drain);
         plan.locks.push(candidate.key.clone());
     }

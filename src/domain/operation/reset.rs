@@ -1,6 +1,8 @@
 //! Forgetting the source.
 
-use super::in_place::{Standstill, already, identity, one_channel, plan, stand_still};
+use super::in_place::{Standstill, already, plan, stand_still};
+use super::movability::one_channel;
+use super::steps::identity;
 use super::{World, limit};
 use crate::instance::InstanceKey;
 use crate::plan::{Action, Condition, Plan, Refusal, Request, Step, Threads};
@@ -12,7 +14,7 @@ pub(super) fn replica(request: &Request, instance: &InstanceKey, world: &World<'
     let Some(replica) = instance.facts.replica.as_ref().filter(|_| instance.facts.is_replica()) else {
         return Err(already(key, format!("{key} has no source")));
     };
-    one_channel(key, replica)?;
+    one_channel(instance, replica)?;
     let Standstill { mut steps, guard } = stand_still(instance, replica, world)?;
     steps.push(
         Step::new(key, Action::ResetReplica, limit::OTHER)

@@ -1,6 +1,7 @@
 //! Switching semi-synchronous replication.
 
-use super::in_place::{already, identity, plan, restart, stop};
+use super::in_place::{already, plan, restart, stop};
+use super::steps::identity;
 use super::{World, limit};
 use crate::instance::{Instance, InstanceKey};
 use crate::plan::{Action, Condition, Plan, Refusal, Request, Rule, SemiSyncSide, Step, Threads, running_threads};

@@ -7,7 +7,9 @@
 //! Without GTID, and with MariaDB GTID of a single domain, the server skips one event group
 //! (<https://mariadb.com/kb/en/set-global-sql_slave_skip_counter/>; with several domains and parallel appliers it refuses).
 
-use super::in_place::{identity, one_channel, plan, restart};
+use super::in_place::{plan, restart};
+use super::movability::one_channel;
+use super::steps::identity;
 use super::{World, limit};
 use crate::gtid::mariadb::GtidPosition;
 use crate::gtid::mysql::{Gtid, GtidSet};
@@ -17,7 +19,7 @@ use crate::plan::{Action, Condition, Plan, Refusal, Request, Rule, Step, Threads
 pub(super) fn query(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let (instance, replica) = world.replica(instance)?;
     let key = &instance.key;
-    one_channel(key, replica)?;
+    one_channel(instance, replica)?;
     if replica.sql_thread != ThreadState::Stopped || replica.last_sql_error.is_empty() {
         return Err(Refusal::new(
             Rule::NoReplicationError,

@@ -1,4 +1,4 @@
-//! The steps that moves are made of, and how they become a plan.
+//! The steps that operations are made of, and how they become a plan.
 
 use regex::Regex;
 
@@ -43,7 +43,7 @@ pub(super) struct Part {
     pub(super) warnings: Vec<String>,
 }
 
-/// It is the server that was planned for.
+/// It is the server that was planned for, and no other behind the same name.
 pub(super) fn identity(instance: &Instance) -> Condition {
     Condition::Server { server_id: instance.facts.server_id, server_uuid: instance.facts.server_uuid.clone() }
 }
@@ -54,12 +54,22 @@ pub(super) fn options(replica: &ReplicaFacts) -> SourceOptions {
 
 /// Stops threads of a replica that runs `now`, and sees them stopped.
 pub(super) fn stop(on: &InstanceKey, threads: Threads, now: Threads) -> Step {
-    let left = Threads { io: now.io && !threads.io, sql: now.sql && !threads.sql };
-    Step::new(on, Action::Stop { threads }, limit::stop(threads)).then(Condition::Threads { running: left })
+    Step::new(on, Action::Stop { threads }, limit::stop(threads))
+        .then(Condition::Threads { running: now.without(threads) })
 }
 
 pub(super) fn start(on: &InstanceKey, threads: Threads) -> Step {
     Step::new(on, Action::Start { threads }, limit::START)
+}
+
+/// Starts threads and sees them running.
+pub(super) fn started(on: &InstanceKey, threads: Threads) -> Step {
+    start(on, threads).then(Condition::Replicating { threads })
+}
+
+/// Waits until everything received is applied.
+pub(super) fn drain(on: &InstanceKey, world: &World<'_>) -> Step {
+    Step::new(on, Action::Drain, world.policy.drain_limit_seconds.max(1)).then(Condition::Drained)
 }
 
 /// Starts threads below a source that can be reached.
@@ -103,13 +113,10 @@ pub(super) fn change(change: Change<'_>, world: &World<'_>) -> Vec<Step> {
     }
     if relay == Relay::Drain {
         if !now.sql {
-            steps.push(start(key, Threads::SQL).then(Condition::Replicating { threads: Threads::SQL }));
+            steps.push(started(key, Threads::SQL));
             now.sql = true;
         }
-        let drain = Step::new(key, Action::Drain, world.policy.drain_limit_seconds)
-            .when(Condition::Threads { running: now })
-            .then(Condition::Drained);
-        steps.push(drain);
+        steps.push(drain(key, world).when(Condition::Threads { running: now }));
     }
     if now.sql {
         steps.push(stop(key, Threads::SQL, now));
@@ -183,7 +190,7 @@ pub(super) fn branch(
 pub(super) fn finish(key: &InstanceKey, source: &InstanceKey, world: &World<'_>, method: Method) -> Option<Part> {
     let wanted = world.wanted_threads(key);
     let now = world.instances.get(key).map(|one| running_threads(&one.facts)).unwrap_or_default();
-    let missing = Threads { io: wanted.io && !now.io, sql: wanted.sql && !now.sql };
+    let missing = wanted.without(now);
     if missing == Threads::NONE {
         return None;
     }

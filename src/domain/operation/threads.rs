@@ -1,7 +1,8 @@
 //! Starting and stopping replication threads.
 
 use super::World;
-use super::in_place::{already, drain, identity, plan, start as starting, stop as stopping};
+use super::in_place::{already, plan, stop as stopping};
+use super::steps::{drain, identity, started as starting};
 use crate::instance::{Instance, InstanceKey, ReplicaFacts};
 use crate::plan::{
     Action, Condition, Plan, Refusal, Request, Rule, SemiSyncSide, Step, Threads, received_is_applied, running_threads,
@@ -117,7 +118,7 @@ fn start_some(request: &Request, instance: &InstanceKey, threads: Threads, world
         not_detached(instance, replica)?;
     }
     let running = running_threads(&instance.facts);
-    let missing = Threads { io: threads.io && !running.io, sql: threads.sql && !running.sql };
+    let missing = threads.without(running);
     if missing == Threads::NONE {
         return Err(already(key, started_already(instance, replica, threads)));
     }
@@ -139,7 +140,7 @@ fn stop_some(request: &Request, instance: &InstanceKey, threads: Threads, world:
     let (instance, replica) = world.replica(instance)?;
     let key = &instance.key;
     let running = running_threads(&instance.facts);
-    let stopped = Threads { io: threads.io && running.io, sql: threads.sql && running.sql };
+    let stopped = threads.and(running);
     if stopped == Threads::NONE {
         return Err(already(key, format!("{threads} of {key} stopped already")));
     }

@@ -199,7 +199,7 @@ fn failures_are_restored(plan: &Plan) -> Vec<String> {
         for server in branch.steps.iter().map(|step| &step.on).collect::<BTreeSet<_>>() {
             let promised = stopped_then_started(branch, server);
             let restored = started(branch.restore.iter().filter(|step| step.on == *server));
-            if (promised.io && !restored.io) || (promised.sql && !restored.sql) {
+            if promised.without(restored) != Threads::NONE {
                 flaws.push(format!("{server}: {promised} would stay stopped when a step fails"));
             }
         }
@@ -211,11 +211,8 @@ fn stopped_then_started(branch: &Branch, server: &InstanceKey) -> Threads {
     let (mut stopped, mut both) = (Threads::NONE, Threads::NONE);
     for step in branch.steps.iter().filter(|step| step.on == *server) {
         match step.action {
-            Action::Stop { threads } => stopped = either(stopped, threads),
-            Action::Start { threads } => {
-                both.io |= threads.io && stopped.io;
-                both.sql |= threads.sql && stopped.sql;
-            }
+            Action::Stop { threads } => stopped = stopped.or(threads),
+            Action::Start { threads } => both = both.or(threads.and(stopped)),
             _ => {}
         }
     }
@@ -224,13 +221,9 @@ fn stopped_then_started(branch: &Branch, server: &InstanceKey) -> Threads {
 
 fn started<'a>(steps: impl Iterator<Item = &'a Step>) -> Threads {
     steps.fold(Threads::NONE, |all, step| match step.action {
-        Action::Start { threads } => either(all, threads),
+        Action::Start { threads } => all.or(threads),
         _ => all,
     })
-}
-
-fn either(a: Threads, b: Threads) -> Threads {
-    Threads { io: a.io || b.io, sql: a.sql || b.sql }
 }
 
 /// Restoring is best effort, each step tried whatever became of the others: nothing there may depend on an order.

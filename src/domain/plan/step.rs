@@ -122,6 +122,24 @@ impl Threads {
     pub const SQL: Self = Self { io: false, sql: true };
     /// None.
     pub const NONE: Self = Self { io: false, sql: false };
+
+    /// Those of either.
+    #[must_use]
+    pub const fn or(self, other: Self) -> Self {
+        Self { io: self.io || other.io, sql: self.sql || other.sql }
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self { io: self.io && other.io, sql: self.sql && other.sql }
+    }
+
+    /// These, but not the others.
+    #[must_use]
+    pub const fn without(self, other: Self) -> Self {
+        Self { io: self.io && !other.io, sql: self.sql && !other.sql }
+    }
 }
 
 impl Step {

@@ -29,7 +29,7 @@ impl<'a> Known<'a> {
         for condition in conditions {
             match condition {
                 Condition::Threads { running } => {
-                    self.stopped = Threads { io: !running.io, sql: !running.sql };
+                    self.stopped = Threads::BOTH.without(*running);
                     self.receiving = running.io;
                     if running.io {
                         (self.safe, self.safe_in) = (false, None);
@@ -57,14 +57,12 @@ impl<'a> Known<'a> {
     fn act(&mut self, action: &Action) {
         match action {
             Action::Stop { threads } => {
-                self.stopped.io |= threads.io;
-                self.stopped.sql |= threads.sql;
+                self.stopped = self.stopped.or(*threads);
                 self.receiving &= !threads.io;
             }
             Action::Start { threads } => {
                 self.receiving |= threads.io;
-                self.stopped.io &= !threads.io;
-                self.stopped.sql &= !threads.sql;
+                self.stopped = self.stopped.without(*threads);
                 if threads.io {
                     (self.safe, self.safe_in) = (false, None);
                 }
@@ -196,15 +194,9 @@ fn left_stopped<'a>(lane: &[&'a Step]) -> BTreeMap<&'a InstanceKey, Threads> {
         }
         let (ran, now) = (ran[&step.on], stopped.entry(&step.on).or_insert(Threads::NONE));
         match step.action {
-            Action::Stop { threads } => {
-                now.io |= threads.io && ran.io;
-                now.sql |= threads.sql && ran.sql;
-            }
+            Action::Stop { threads } => *now = now.or(threads.and(ran)),
             Action::RunUntil { .. } => now.sql |= ran.sql,
-            Action::Start { threads } => {
-                now.io &= !threads.io;
-                now.sql &= !threads.sql;
-            }
+            Action::Start { threads } => *now = now.without(threads),
             Action::ResetReplica => *now = Threads::NONE,
             _ => {}
         }
