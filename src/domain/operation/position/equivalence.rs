@@ -1,6 +1,6 @@
 //! Moves by a pair of places that were recorded as equal at an earlier move.
 
-use super::{finished, keeping_gtid};
+use super::{keeping_gtid, there_already};
 use crate::instance::{BinlogCoordinates, Instance, InstanceKey};
 use crate::operation::movability::{self, Moving};
 use crate::operation::steps::{self, Change, Part, Relay};
@@ -15,11 +15,7 @@ pub(crate) fn equivalent(
 ) -> Result<Plan, Refusal> {
     let moving = movability::movable(instance, world)?;
     if moving.replica.source == *below {
-        return if world.resumed(instance) {
-            finished(request, instance, below, world)
-        } else {
-            Err(steps::already_below(instance, below))
-        };
+        return there_already(request, instance, below, world);
     }
     if moving.instance.facts.is_using_gtid() {
         return keeping_gtid(request, instance, below, world);
