@@ -248,7 +248,14 @@ async fn lock(conn: &mut MySqlConnection) -> Result<bool, Error> {
 async fn free_lock(conn: &mut MySqlConnection, manner: Manner) -> Result<(), Error> {
     const DOING: &str = "free the lease of a silent holder";
     conn.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await.map_err(Error::doing(DOING))?;
-    let row = sqlx::query("SELECT acted_by, expires_at > NOW(6) AS is_live FROM lease WHERE name = ?")
+    // A number may belong to another server of a cluster, where it means somebody else: only sessions of this very account
+    // on this very schema are ours to end.
+    let row = sqlx::query(
+        "SELECT acted_by, expires_at > NOW(6) AS is_live, \
+                EXISTS (SELECT 1 FROM information_schema.processlist p \
+                         WHERE p.id = acted_by AND p.user = SUBSTRING_INDEX(USER(), '@', 1) AND p.db = DATABASE()) AS is_ours \
+           FROM lease WHERE name = ?",
+    )
         .bind(LEADER)
         .fetch_optional(&mut *conn)
         .await
@@ -256,7 +263,8 @@ async fn free_lock(conn: &mut MySqlConnection, manner: Manner) -> Result<(), Err
         .ok_or_else(missing)?;
     let is_live = flag(&row, "is_live").map_err(Error::doing(DOING))?;
     let holder: u64 = uint(&row, "acted_by").map_err(Error::doing(DOING))?;
-    if is_live && manner == Manner::IfFree {
+    let is_ours = flag(&row, "is_ours").map_err(Error::doing(DOING))?;
+    if is_live && manner == Manner::IfFree || !is_ours {
         return Ok(());
     }
     tracing::warn!(connection = holder, "the lease is locked by a transaction whose client is silent: ending it");

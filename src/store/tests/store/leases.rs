@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use sqlx::{ConnectOptions as _, Connection as _};
 use store::Error;
 use store::leases::{self, Taken};
 
@@ -177,6 +178,24 @@ async fn a_silent_transaction_does_not_hold_an_expired_lease() {
         leases::fence(&mut act, "b", 2).await.unwrap();
         assert!(matches!(take(db, "c").await, Taken::Held(_)));
         act.commit().await.unwrap();
+    })
+    .await;
+}
+
+/// On another member of a backend cluster the same number may be somebody else's session.
+#[tokio::test]
+async fn a_stranger_with_the_noted_number_is_left_alone() {
+    on_both(async |db| {
+        let mut stranger =
+            db.pool.connect_options().as_ref().clone().database("information_schema").connect().await.unwrap();
+        let number: u64 = sqlx::query_scalar("SELECT CONNECTION_ID()").fetch_one(&mut stranger).await.unwrap();
+        db.sql(&format!("UPDATE lease SET acted_by = {number}")).await;
+        let mut tx = db.pool.begin().await.unwrap();
+        sqlx::query("SELECT term FROM lease FOR UPDATE").fetch_all(&mut *tx).await.unwrap();
+        assert!(matches!(take(db, "a").await, Taken::Held(_)), "locked by somebody unknown");
+        stranger.ping().await.unwrap();
+        tx.rollback().await.unwrap();
+        assert_eq!(won(db, "a").await, 1);
     })
     .await;
 }
