@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use config::{Patterns, Settings};
-use mysql::Prober;
+use mysql::{ProbeSettings, Prober};
 use queue::DbClock;
 use sqlx::MySqlPool;
 use tokio::sync::Semaphore;
@@ -70,4 +70,29 @@ pub struct Context {
     pub living: Recorder,
     /// The same for those of instances that were dead.
     pub dead: Recorder,
+}
+
+impl Context {
+    /// Of a process that has done nothing yet. `under_way`: probes at once.
+    pub fn new(
+        pool: MySqlPool,
+        clock: Arc<DbClock>,
+        config: SharedSettings,
+        probing: ProbeSettings,
+        under_way: usize,
+    ) -> Self {
+        let now = Arc::clone(&clock);
+        Self {
+            pool,
+            prober: Prober::new(probing, Arc::new(move || now.now_micros())),
+            clock,
+            config,
+            names: Names::default(),
+            under_way: Semaphore::new(under_way),
+            rules: Rules::default(),
+            written: store::instances::Written::default(),
+            living: Recorder::default(),
+            dead: Recorder::default(),
+        }
+    }
 }

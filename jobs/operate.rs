@@ -15,6 +15,7 @@
 mod conclusion;
 mod locks;
 mod orphans;
+mod put_back;
 mod world;
 
 use std::collections::BTreeMap;
@@ -23,7 +24,7 @@ use std::time::Duration;
 
 use domain::instance::InstanceKey;
 use domain::operation::World;
-use domain::plan::{Action, Baseline, Branch, Condition, Method, Plan, Refusal, Rule, Step, Threads, running_threads};
+use domain::plan::{Baseline, Plan, Refusal, Rule, running_threads};
 use operations::{Ending, MySqlFleet, Options, Report, Resolver, StoreLedger, execute};
 use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
 use serde::{Deserialize, Serialize};
@@ -33,8 +34,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Context;
 use crate::context::Configuration;
-use conclusion::End;
+use conclusion::{End, state_of};
 pub(crate) use orphans::adopt;
+use put_back::intended;
 use world::Gathered;
 
 /// Locks taken before the plan is final hold for this long: two looks at the whole cluster and a plan.
@@ -43,8 +45,6 @@ const LOCK_FOR: Duration = Duration::from_secs(60);
 const ARRIVAL: Duration = Duration::from_millis(500);
 /// Plans made under locks before the world counts as restless.
 const PLANS: usize = 3;
-/// Limit of a start that puts back what a lost worker stopped.
-const START_SECONDS: u32 = 10;
 
 type Tokens = BTreeMap<InstanceKey, FencingToken>;
 
@@ -296,63 +296,6 @@ impl Work<'_> {
         }
     }
 
-    /// Ends a resumed operation that cannot, or need not, go on: threads that a lost worker stopped run again.
-    async fn put_back(&self, first: &Plan, tokens: Tokens, baseline: &Baseline, because: End) -> Result<End, JobError> {
-        // All is as asked: threads that were to be stopped stay so.
-        let wanted = if because.is_already_so() { intended(first, baseline) } else { baseline.clone() };
-        let errors = self.start_stopped(tokens, &wanted).await?;
-        Ok(End::Resumed { first: Box::new(first.clone()), because: Box::new(because), errors })
-    }
-
-    /// Starts threads that are to run and do not; says what could not be started.
-    async fn start_stopped(&self, mut tokens: Tokens, wanted: &Baseline) -> Result<Vec<String>, JobError> {
-        let gathered = world::gather(self).await?;
-        let mut branches = Vec::new();
-        let mut errors = Vec::new();
-        for (key, wanted) in wanted {
-            let Some(step) = gathered.instances.get(key).and_then(|one| start_again(key, &one.facts, *wanted)) else {
-                continue;
-            };
-            if !tokens.contains_key(key) {
-                match locks::take_one(self, key, &mut tokens).await? {
-                    Ok(()) => {}
-                    Err(held) => {
-                        errors.push(format!("{key} was not started again: {held}"));
-                        continue;
-                    }
-                }
-            }
-            branches.push(Branch {
-                instance: key.clone(),
-                new_source: None,
-                locks: vec![key.clone()],
-                steps: vec![step],
-                restore: Vec::new(),
-            });
-        }
-        if !branches.is_empty() {
-            let plan = Plan {
-                request: self.operation.request.clone(),
-                method: Method::InPlace,
-                because: "starts again what a lost worker had stopped".to_owned(),
-                warnings: Vec::new(),
-                locks: Vec::new(),
-                head: Vec::new(),
-                branches,
-                tail: Vec::new(),
-                left_out: Vec::new(),
-                answers_for: None,
-            };
-            let baseline = self.operation.baseline.clone().unwrap_or_default();
-            self.still_ours(store::operations::save_plan(&self.ctx.pool, self.run, &plan, &baseline).await)?;
-            // Putting back is not cancelled: the wish to stop is one reason for it.
-            let options = options(&gathered, CancellationToken::new(), BTreeMap::new());
-            let report = self.execute(&plan, &gathered, tokens, &options).await?;
-            errors.extend(report.branches.iter().filter_map(|branch| branch.result.error()));
-        }
-        Ok(errors)
-    }
-
     /// A compare-and-set on the operation: an error when it is another's by now.
     fn still_ours(&self, written: Result<bool, store::Error>) -> Result<(), JobError> {
         match written {
@@ -378,57 +321,4 @@ impl Work<'_> {
 fn options(gathered: &Gathered, cancelled: CancellationToken, withheld: BTreeMap<InstanceKey, String>) -> Options {
     let max_parallel = usize::try_from(gathered.policy.max_parallel).unwrap_or(1);
     Options { max_parallel, cancelled, withheld }
-}
-
-/// The threads that were to run when the first plan had been carried out as a whole.
-fn intended(first: &Plan, baseline: &Baseline) -> Baseline {
-    let mut wanted = baseline.clone();
-    for step in first.steps() {
-        let Some(running) = wanted.get_mut(&step.on) else { continue };
-        let set = |running: &mut Threads, threads: Threads, to: bool| {
-            running.io = if threads.io { to } else { running.io };
-            running.sql = if threads.sql { to } else { running.sql };
-        };
-        match &step.action {
-            Action::Stop { threads } => set(running, *threads, false),
-            Action::Start { threads } => set(running, *threads, true),
-            _ => {}
-        }
-    }
-    wanted
-}
-
-/// The step that starts those threads that ran before and do not run now.
-fn start_again(key: &InstanceKey, facts: &domain::instance::ServerFacts, wanted: Threads) -> Option<Step> {
-    if !facts.is_replica() {
-        return None;
-    }
-    let now = running_threads(facts);
-    let threads = Threads { io: wanted.io && !now.io, sql: wanted.sql && !now.sql };
-    (threads != Threads::NONE)
-        .then(|| Step::new(key, Action::Start { threads }, START_SECONDS).then(Condition::Replicating { threads }))
-}
-
-impl End {
-    pub(crate) fn refused(refusal: Refusal) -> Self {
-        Self::Refused(Box::new(refusal))
-    }
-
-    /// Whether the plan was refused only because everything is as asked.
-    pub(crate) fn is_already_so(&self) -> bool {
-        matches!(self, Self::Refused(refusal) if refusal.rule == Rule::AlreadySo)
-    }
-}
-
-/// How an operation stands after this end.
-pub(crate) fn state_of(end: &End) -> State {
-    match end {
-        End::Planned(_) => State::Done,
-        End::Refused(_) => State::Refused,
-        End::Cancelled => State::Cancelled,
-        End::Executed { report, .. } => conclusion::state_of_report(report),
-        End::Resumed { because, errors, .. } if because.is_already_so() && errors.is_empty() => State::Done,
-        End::Resumed { because, .. } if matches!(**because, End::Cancelled) => State::Cancelled,
-        End::Failed(_) | End::Resumed { .. } => State::Failed,
-    }
 }

@@ -1,11 +1,11 @@
 //! How an operation ends: its state, the outcome for the one who asked, the audit entry.
 
-use domain::plan::{Plan, Refusal};
+use domain::plan::{Plan, Refusal, Rule};
 use operations::{BranchResult, Ending, InstanceError, Moved, OperationOutcome, Report};
 use queue::JobError;
 use store::operations::{Finish, Operation, State};
 
-use super::{Work, state_of};
+use super::Work;
 
 /// How a run ends.
 pub(crate) enum End {
@@ -30,8 +30,32 @@ pub(crate) enum End {
     },
 }
 
+impl End {
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        Self::Refused(Box::new(refusal))
+    }
+
+    /// Whether the plan was refused only because everything is as asked.
+    pub(crate) fn is_already_so(&self) -> bool {
+        matches!(self, Self::Refused(refusal) if refusal.rule == Rule::AlreadySo)
+    }
+}
+
+/// How an operation stands after this end.
+pub(crate) fn state_of(end: &End) -> State {
+    match end {
+        End::Planned(_) => State::Done,
+        End::Refused(_) => State::Refused,
+        End::Cancelled => State::Cancelled,
+        End::Executed { report, .. } => state_of_report(report),
+        End::Resumed { because, errors, .. } if because.is_already_so() && errors.is_empty() => State::Done,
+        End::Resumed { because, .. } if matches!(**because, End::Cancelled) => State::Cancelled,
+        End::Failed(_) | End::Resumed { .. } => State::Failed,
+    }
+}
+
 /// Every branch failed, or the whole: failed. Some did not: done, with errors told.
-pub(crate) fn state_of_report(report: &Report) -> State {
+fn state_of_report(report: &Report) -> State {
     let none_done = !report.branches.is_empty() && !report.branches.iter().any(|one| one.result.is_done());
     match &report.ending {
         Ending::Cancelled => State::Cancelled,
@@ -114,10 +138,7 @@ fn add_earlier(first: &Plan, outcome: &mut OperationOutcome) {
     for branch in &first.branches {
         let told = outcome.done.iter().any(|one| one.instance == branch.instance)
             || outcome.errors.iter().any(|one| one.instance == branch.instance)
-            || outcome
-                .left_out
-                .iter()
-                .any(|one| one.instance == branch.instance && one.rule != domain::plan::Rule::AlreadySo);
+            || outcome.left_out.iter().any(|one| one.instance == branch.instance && one.rule != Rule::AlreadySo);
         if !told && all_is_so {
             outcome.done.push(Moved { instance: branch.instance.clone(), new_source: branch.new_source.clone() });
         }

@@ -11,13 +11,12 @@ use config::Settings;
 use domain::instance::InstanceKey;
 use domain::plan::{Request, Rule};
 use harness::{Flavor, Schema, Server, TOPOLOGY, Topology, catch_up, replica_status};
-use jobs::{Context, Discover, Names, Operate, Recorder, Rules, SharedSettings};
-use mysql::{ConnectSettings, HostnameMethod, ProbeSettings, Prober};
+use jobs::{Context, Discover, Operate, SharedSettings};
+use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
 use operations::OperationOutcome;
 use queue::{Attempt, DbClock, Job, JobError};
 use store::maintenance::Claim;
 use store::operations::{NewOperation, Operation, State, StepRow};
-use tokio::sync::Semaphore;
 
 const THREE: &str = "
     a
@@ -36,14 +35,11 @@ struct Fleet {
 
 /// All that one process has: its connections go with it.
 async fn process(schema: &Schema) -> Result<Arc<Context>> {
-    let pool = queue::pool_options()
-        .max_connections(16)
-        .after_release(|conn, _| Box::pin(async move { Ok(queue::is_in_step(conn).await) }))
-        .connect_with(queue::connect_options(schema.options.clone()))
-        .await?;
+    let pool =
+        queue::pool_options().max_connections(16).connect_with(queue::connect_options(schema.options.clone())).await?;
     let clock = Arc::new(DbClock::new());
     clock.ask(&mut *pool.acquire().await?).await?;
-    let settings = ProbeSettings {
+    let probing = ProbeSettings {
         connect: ConnectSettings {
             user: TOPOLOGY.user.to_owned(),
             password: mysql::Secret::new(TOPOLOGY.password),
@@ -52,19 +48,7 @@ async fn process(schema: &Schema) -> Result<Arc<Context>> {
         hostname_method: HostnameMethod::Given,
         ..ProbeSettings::default()
     };
-    let now = Arc::clone(&clock);
-    Ok(Arc::new(Context {
-        prober: Prober::new(settings, Arc::new(move || now.now_micros())),
-        pool,
-        clock,
-        config: SharedSettings::new(Settings::default()),
-        names: Names::default(),
-        under_way: Semaphore::new(64),
-        rules: Rules::default(),
-        written: store::instances::Written::default(),
-        living: Recorder::default(),
-        dead: Recorder::default(),
-    }))
+    Ok(Arc::new(Context::new(pool, clock, SharedSettings::new(Settings::default()), probing, 64)))
 }
 
 async fn carry_out(ctx: &Arc<Context>, operation: u64, worker: &str) -> Result<OperationOutcome, JobError> {

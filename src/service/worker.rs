@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{MySQLHostnameResolveMethod, Settings};
-use jobs::{Configuration, Context, Names, Rules, SharedSettings};
+use jobs::{Configuration, Context, SharedSettings};
 use mysql::{
-    ConnectSettings, DetectionQueries, Filters, HostnameMethod, KeyFilters, ProbeSettings, Prober, Secret, TlsMode,
+    ConnectSettings, DetectionQueries, Filters, HostnameMethod, KeyFilters, ProbeSettings, Secret, TlsMode,
     TlsSettings, UserFilters,
 };
 use queue::{Concurrency, DbClock, Queue, Runner, WorkerConfig};
 use sqlx::MySqlPool;
-use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
 use crate::Handles;
@@ -67,20 +66,8 @@ pub async fn run_worker(
 
 /// What jobs need.
 pub(crate) fn context(pool: MySqlPool, clock: Arc<DbClock>, config: SharedSettings, budget: &Budget) -> Context {
-    let now = config.get();
-    let reads_clock = Arc::clone(&clock);
-    Context {
-        pool,
-        prober: Prober::new(probe_settings(&now, budget.warm), Arc::new(move || reads_clock.now_micros())),
-        clock,
-        config,
-        under_way: Semaphore::new(budget.under_way),
-        names: Names::default(),
-        rules: Rules::default(),
-        written: store::instances::Written::default(),
-        living: jobs::Recorder::default(),
-        dead: jobs::Recorder::default(),
-    }
+    let probing = probe_settings(&config.get(), budget.warm);
+    Context::new(pool, clock, config, probing, budget.under_way)
 }
 
 /// Hands reloaded settings to the prober.

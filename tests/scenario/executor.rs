@@ -7,14 +7,13 @@ use config::Settings;
 use domain::instance::InstanceKey;
 use domain::plan::Request;
 use harness::{REPLICATION, Server, TOPOLOGY};
-use jobs::{Context, Discover, Names, Operate, Recorder, Rules, SharedSettings};
-use mysql::{ConnectSettings, HostnameMethod, ProbeSettings, Prober};
+use jobs::{Context, Discover, Operate, SharedSettings};
+use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
 use operations::OperationOutcome;
 use queue::{Attempt, DbClock, Job, JobError};
 use sqlx::MySqlPool;
 use sqlx::mysql::MySqlConnectOptions;
 use store::operations::{NewOperation, Operation, StepRow};
-use tokio::sync::Semaphore;
 
 /// What a worker is made of, less the worker.
 #[derive(Debug)]
@@ -25,9 +24,7 @@ pub struct Executor {
 impl Executor {
     /// With this backend, whose schema is there; `change` the settings that are not the defaults.
     pub async fn new(backend: MySqlConnectOptions, change: impl FnOnce(&mut Settings)) -> Result<Self> {
-        let pool = queue::pool_options().max_connections(16);
-        let pool = pool.after_connect(|conn, _| Box::pin(async move { queue::session_setup(conn).await }));
-        let pool = pool.connect_with(queue::connect_options(backend)).await?;
+        let pool = queue::pool_options().max_connections(16).connect_with(queue::connect_options(backend)).await?;
         let clock = Arc::new(DbClock::new());
         clock.ask(&mut *pool.acquire().await?).await?;
         let probing = ProbeSettings {
@@ -43,19 +40,7 @@ impl Executor {
         let mut settings = Settings::default();
         settings.discovery.replication_credentials_query = credentials_query();
         change(&mut settings);
-        let now = Arc::clone(&clock);
-        let ctx = Context {
-            prober: Prober::new(probing, Arc::new(move || now.now_micros())),
-            pool,
-            clock,
-            config: SharedSettings::new(settings),
-            names: Names::default(),
-            under_way: Semaphore::new(64),
-            rules: Rules::default(),
-            written: store::instances::Written::default(),
-            living: Recorder::default(),
-            dead: Recorder::default(),
-        };
+        let ctx = Context::new(pool, clock, SharedSettings::new(settings), probing, 64);
         Ok(Self { ctx: Arc::new(ctx) })
     }
 
