@@ -33,6 +33,8 @@ mod step;
 mod store_ledger;
 
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 mod tests;
 
 use std::time::Duration;

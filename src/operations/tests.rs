@@ -1,22 +1,17 @@
 //! The executor on servers in memory: faults at every place, in virtual time.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Mutex;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use domain::instance::{BinlogCoordinates, InstanceKey, ReplicaFacts, ServerFacts, ThreadState};
-use domain::plan::{
-    Action, Branch, Condition, Method, Plan, Position, Request, SourceOptions, Step, Threads, running_threads,
-};
+use domain::plan::{Action, Branch, Condition, Method, Plan, Position, Request, SourceOptions, Step, Threads};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
-use crate::{
-    BranchResult, Change, Ending, Fleet, FleetError, Grant, Ledger, LedgerError, Options, Part, Place, Report,
-    SEND_WINDOW, StepId, execute,
-};
+use crate::memory::{Book, Fault, Memory};
+use crate::{BranchResult, Ending, Options, Part, Report, execute};
 
-fn key(host: &str) -> InstanceKey {
+pub(crate) fn key(host: &str) -> InstanceKey {
     InstanceKey::new(host, 3306)
 }
 
@@ -32,182 +27,6 @@ fn replica_of(source: &str) -> ServerFacts {
     };
     let binlog = BinlogCoordinates { file: "own.7".to_owned(), position: 700 };
     ServerFacts { replica: Some(replica), binlog, ..ServerFacts::default() }
-}
-
-/// What is to go wrong.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Fault {
-    /// The server answers nothing, ever: SIGSTOP.
-    Hangs(InstanceKey),
-    /// The process dies when this many orders have been sent, before or after the last takes effect.
-    DiesBefore(usize),
-    DiesAfter(usize),
-    /// This order is refused.
-    Refuses(usize),
-    /// This order takes effect, but its answer is lost.
-    LosesAnswer(usize),
-    /// This order does nothing, and says nothing of it.
-    Lies(usize),
-}
-
-#[derive(Default)]
-struct Memory {
-    servers: Mutex<BTreeMap<InstanceKey, ServerFacts>>,
-    faults: Vec<Fault>,
-    sent: Mutex<Vec<(InstanceKey, Action)>>,
-    /// Most orders under way at once.
-    under_way: Mutex<(usize, usize)>,
-}
-
-impl Memory {
-    fn new(servers: &[(&str, ServerFacts)], faults: &[Fault]) -> Self {
-        let servers = servers.iter().map(|(name, facts)| (key(name), facts.clone())).collect();
-        Self { servers: Mutex::new(servers), faults: faults.to_vec(), ..Self::default() }
-    }
-
-    fn facts(&self, name: &str) -> ServerFacts {
-        self.servers.lock().unwrap()[&key(name)].clone()
-    }
-
-    fn source(&self, name: &str) -> String {
-        self.facts(name).source().unwrap().hostname.clone()
-    }
-
-    fn threads(&self, name: &str) -> Threads {
-        running_threads(&self.facts(name))
-    }
-
-    fn sent(&self) -> usize {
-        self.sent.lock().unwrap().len()
-    }
-
-    fn change(&self, on: &InstanceKey, action: &Action) {
-        let mut servers = self.servers.lock().unwrap();
-        let Some(replica) = servers.get_mut(on).and_then(|facts| facts.replica.as_mut()) else { return };
-        let state = |running| if running { ThreadState::Running } else { ThreadState::Stopped };
-        match action {
-            Action::Stop { threads } | Action::Start { threads } => {
-                let running = matches!(action, Action::Start { .. });
-                if threads.io {
-                    replica.io_thread = state(running);
-                }
-                if threads.sql {
-                    replica.sql_thread = state(running);
-                }
-            }
-            Action::ChangeSource { to, position, .. } => {
-                replica.source = to.clone();
-                if let Position::At(at) = position {
-                    (replica.exec, replica.read) = (at.clone(), at.clone());
-                }
-            }
-            Action::RunUntil { position: Position::At(at) } => (replica.exec, replica.read) = (at.clone(), at.clone()),
-            other => panic!("not in these plans: {other:?}"),
-        }
-    }
-}
-
-impl Fleet for Memory {
-    async fn look(&self, key: &InstanceKey) -> Result<ServerFacts, FleetError> {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        if self.faults.contains(&Fault::Hangs(key.clone())) {
-            tokio::time::sleep(Duration::from_secs(2)).await;
-            return Err(FleetError::Unreachable { key: key.clone(), reason: "no answer within 1 s".to_owned() });
-        }
-        self.servers
-            .lock()
-            .unwrap()
-            .get(key)
-            .cloned()
-            .ok_or_else(|| FleetError::Unreachable { key: key.clone(), reason: "nobody there".to_owned() })
-    }
-
-    async fn apply(&self, change: Change<'_>) -> Result<(), FleetError> {
-        assert!(change.until > Instant::now().into_std(), "sent after the deadline");
-        let number = {
-            let mut sent = self.sent.lock().unwrap();
-            sent.push((change.on.clone(), change.action.clone()));
-            sent.len()
-        };
-        {
-            let mut under_way = self.under_way.lock().unwrap();
-            under_way.0 += 1;
-            under_way.1 = under_way.1.max(under_way.0);
-        }
-        tokio::time::sleep(Duration::from_millis(100)).await;
-        self.under_way.lock().unwrap().0 -= 1;
-        let on = change.on.clone();
-        for fault in &self.faults {
-            match fault {
-                Fault::Hangs(hung) if *hung == on => std::future::pending().await,
-                Fault::DiesBefore(at) if *at == number => std::future::pending().await,
-                Fault::DiesAfter(at) if *at == number => {
-                    self.change(&on, change.action);
-                    std::future::pending::<()>().await;
-                }
-                Fault::Refuses(at) if *at == number => {
-                    return Err(FleetError::Refused { key: on, reason: "no".to_owned() });
-                }
-                Fault::LosesAnswer(at) if *at == number => {
-                    self.change(&on, change.action);
-                    return Err(FleetError::Unknown { key: on, reason: "cut".to_owned() });
-                }
-                Fault::Lies(at) if *at == number => return Ok(()),
-                _ => {}
-            }
-        }
-        self.change(&on, change.action);
-        Ok(())
-    }
-}
-
-/// Where, what, and how it ended.
-type Row = (Place, String, Option<Result<(), String>>);
-
-/// A ledger with one token that can be lost.
-#[derive(Default)]
-struct Book {
-    rows: Mutex<Vec<Row>>,
-    /// The lock is another's after this many steps have begun.
-    lost_after: Option<usize>,
-    /// The backend is away after this many.
-    away_after: Option<usize>,
-    equivalent: Mutex<Vec<(InstanceKey, InstanceKey)>>,
-}
-
-impl Book {
-    fn begun(&self, part: Part) -> usize {
-        self.rows.lock().unwrap().iter().filter(|row| row.0.part == part).count()
-    }
-}
-
-impl Ledger for Book {
-    async fn begin(&self, place: Place, step: &Step) -> Result<Grant, LedgerError> {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-        let mut rows = self.rows.lock().unwrap();
-        if self.lost_after.is_some_and(|after| rows.len() >= after) {
-            return Err(LedgerError::Fenced("taken over".to_owned()));
-        }
-        if self.away_after.is_some_and(|after| rows.len() >= after) {
-            return Err(LedgerError::Away("gone".to_owned()));
-        }
-        rows.push((place, step.to_string(), None));
-        Ok(Grant { id: StepId(rows.len() as u64 - 1), until: Instant::now() + SEND_WINDOW })
-    }
-
-    async fn done(&self, id: StepId) -> Result<(), LedgerError> {
-        self.rows.lock().unwrap()[usize::try_from(id.0).unwrap()].2 = Some(Ok(()));
-        Ok(())
-    }
-
-    async fn failed(&self, id: StepId, error: &str) -> Result<(), LedgerError> {
-        self.rows.lock().unwrap()[usize::try_from(id.0).unwrap()].2 = Some(Err(error.to_owned()));
-        Ok(())
-    }
-
-    async fn equivalent(&self, one: (&InstanceKey, &BinlogCoordinates), other: (&InstanceKey, &BinlogCoordinates)) {
-        self.equivalent.lock().unwrap().push((one.0.clone(), other.0.clone()));
-    }
 }
 
 fn stop(on: &str) -> Step {
@@ -362,6 +181,21 @@ async fn a_lost_lock_or_ledger_stops_everything_without_putting_back() {
             assert_eq!(memory.sent(), after, "one order for each step that was allowed");
             assert_eq!(book.begun(Part::Restore(0)) + book.begun(Part::Tail), 0);
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_step_whose_end_cannot_be_recorded_is_the_last() {
+    for silent_from in 0..3 {
+        let (memory, book) = (world(&[]), Book { silent_from: Some(silent_from), ..Book::default() });
+        let mut plan = plan(vec![branch("a", "z", &memory)]);
+        plan.tail = vec![start("z")];
+        let report = run(&plan, &memory, &book).await;
+        assert!(matches!(report.ending, Ending::LedgerAway(_)), "{report:?}");
+        assert_eq!(memory.sent(), silent_from + 1, "what was sent stays, nothing follows");
+        let rows = book.rows.lock().unwrap();
+        assert_eq!(rows.len(), silent_from + 1, "{rows:?}");
+        assert!(rows[silent_from].2.is_none() && rows[..silent_from].iter().all(|row| row.2 == Some(Ok(()))));
     }
 }
 

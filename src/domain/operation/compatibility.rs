@@ -222,3 +222,47 @@ fn delay_is_not_shorter(own: &Instance, other: &Instance, policy: &Policy) -> Op
     let reason = format!("{} is delayed by {} s, more than {}", other.key, delay(other), own.key);
     refuse(Rule::Delayed, own, reason, "choose a source that is not delayed, or end its delay: delay-replication")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture::{Fixture, key};
+    use super::*;
+
+    #[test]
+    fn vectors_of_who_can_replicate_from_whom() {
+        let can = |own: &str, other: &str, policy: &Policy| {
+            let fixture = Fixture::new(&format!("a\n  i {own}\n  o {other}"));
+            let world = fixture.world();
+            can_replicate(&world.instances[&key("i")], &world.instances[&key("o")], policy)
+                .err()
+                .map(|refusal| refusal.rule)
+        };
+        let strict = Policy { verify_replication_filters: true, ..Policy::default() };
+        let lenient = Policy { lower_replica_version_allowed: true, ..Policy::default() };
+        assert_eq!(can("version=5.5.62", "version=5.6.51", &strict), Some(Rule::LowerVersion));
+        assert_eq!(can("version=5.5.62", "version=5.6.51", &lenient), None);
+        assert_eq!(can("version=5.6.51", "version=5.5.62", &strict), None);
+        assert_eq!(can("", "format=STATEMENT", &strict), None);
+        assert_eq!(can("format=STATEMENT", "", &strict), Some(Rule::BinlogFormat));
+        assert_eq!(can("format=STATEMENT norelay", "", &strict), None);
+        assert_eq!(can("", "delay=3600", &strict), Some(Rule::Delayed));
+        assert_eq!(can("", "delay=10", &strict), None);
+        assert_eq!(can("delay=3600", "delay=3600", &strict), None);
+        assert_eq!(can("", "norelay", &strict), Some(Rule::DoesNotRelay));
+        assert_eq!(can("id=9", "id=9", &strict), Some(Rule::SameServerId));
+        assert_eq!(can("", "filters", &strict), Some(Rule::Filters));
+        assert_eq!(can("filters", "filters", &strict), None);
+        assert_eq!(can("", "filters", &lenient), None);
+        assert_eq!(can("", "mariadb", &lenient), Some(Rule::OtherFlavor));
+        let fixture = Fixture::new("a norelay\n  i\n  o purged=a:1-200\n  m mode=OFF");
+        let by_gtid = |other: &str| {
+            let instances = &fixture.instances;
+            can_replicate_by_gtid(&instances[&key("i")], &instances[&key(other)], &strict)
+                .err()
+                .map(|refusal| refusal.rule)
+        };
+        assert_eq!(by_gtid("a"), None);
+        assert_eq!(by_gtid("o"), Some(Rule::PurgedGtid));
+        assert_eq!(by_gtid("m"), Some(Rule::NoSharedGtid));
+    }
+}

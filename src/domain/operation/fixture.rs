@@ -43,6 +43,10 @@ pub(crate) fn equal(one: (&str, u64), other: (&str, u64)) -> Equivalence {
     Equivalence { one: place(one), other: place(other) }
 }
 
+pub(crate) fn relocate(instance: &str, below: &str) -> Request {
+    Request::Relocate { instance: key(instance), below: key(below) }
+}
+
 impl Fixture {
     pub(crate) fn new(text: &str) -> Self {
         let mut above: Vec<(usize, InstanceKey)> = Vec::new();

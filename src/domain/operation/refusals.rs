@@ -1,11 +1,7 @@
 //! Every rule that refuses moves and changes of roles, by the smallest world that breaks it, and what it names.
 
-use super::fixture::{Fixture, equal, key};
+use super::fixture::{Fixture, equal, key, relocate};
 use crate::plan::{Request, Rule};
-
-fn relocate(instance: &str, below: &str) -> Request {
-    Request::Relocate { instance: key(instance), below: key(below) }
-}
 
 fn check(world: &str, request: Request, rule: Rule, named: &str) {
     Fixture::new(world).refuses(&request, rule, named);

@@ -2,6 +2,7 @@
 
 use proptest::prelude::*;
 
+use super::run::Fate;
 use super::*;
 use crate::operation::{Policy, World, plan};
 use crate::plan::{Refusal, Rule, SemiSyncSide, check};
