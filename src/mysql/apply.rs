@@ -32,8 +32,8 @@ pub(crate) use quote::quote;
 pub(crate) use session::Session;
 use source::Target;
 pub(crate) use sql::Sql;
-pub(crate) use words::Dialect;
 use words::Unsuitable;
+pub(crate) use words::{Dialect, SHOW_BINARY_LOGS};
 
 use crate::Connector;
 

@@ -115,12 +115,14 @@ fn replica(answers: &Answers, learned: &Learned) -> Result<Option<ReplicaFacts>,
 /// MariaDB has no such variables: within a domain its appliers always commit in order. Elsewhere several workers may not,
 /// unless told to (<https://dev.mysql.com/doc/refman/8.4/en/replication-options-replica.html>).
 fn applies_out_of_order(learned: &Learned) -> Option<bool> {
-    let either = |names: [&str; 2]| names.into_iter().map(|name| slow(learned, name)).find(|value| !value.is_empty());
+    let either = |names: [&str; 2]| {
+        names.into_iter().find_map(|name| learned.variables.get(name).filter(|value| !value.is_empty()))
+    };
     let Some(workers) = either(["replica_parallel_workers", "slave_parallel_workers"]) else { return Some(false) };
     if workers.parse::<u64>().ok()? <= 1 {
         return Some(false);
     }
-    either(["replica_preserve_commit_order", "slave_preserve_commit_order"]).map(|value| !is_on(&value))
+    either(["replica_preserve_commit_order", "slave_preserve_commit_order"]).map(|value| !is_on(value))
 }
 
 fn seconds(text: &str) -> Option<i64> {

@@ -6,7 +6,7 @@ use domain::gtid::mysql::GtidSet;
 use domain::instance::InstanceKey;
 
 use crate::Connector;
-use crate::apply::{ApplyError, Session, quote};
+use crate::apply::{ApplyError, SHOW_BINARY_LOGS, Session, quote};
 use crate::wire::Row;
 
 /// The first events of a log: format, encryption, previous GTIDs; what a newer server may put between them.
@@ -60,7 +60,7 @@ pub async fn locate(
 }
 
 async fn logs(session: &mut Session<'_>) -> Result<Vec<BinaryLog>, ApplyError> {
-    let rows = session.rows(&"SHOW BINARY LOGS".into()).await?;
+    let rows = session.rows(&SHOW_BINARY_LOGS.into()).await?;
     let log = |row: &Row| {
         let name = row.at(0)?.into_owned();
         Some(BinaryLog { name, size: row.at(1).and_then(|size| size.parse().ok()).unwrap_or(0) })

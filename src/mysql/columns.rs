@@ -34,7 +34,7 @@ impl Columns for Row {
 
 /// `1`, `ON`, `YES`, `TRUE` and the like are true; `0`, `OFF`, `NO`, nothing are false.
 pub(crate) fn is_on(text: &str) -> bool {
-    !matches!(text.to_ascii_uppercase().as_str(), "" | "0" | "OFF" | "NO" | "FALSE")
+    !["", "0", "OFF", "NO", "FALSE"].iter().any(|off| text.eq_ignore_ascii_case(off))
 }
 
 #[cfg(test)]

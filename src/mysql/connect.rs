@@ -69,9 +69,9 @@ impl Connector {
 
     async fn with_tls(&self, key: &InstanceKey, addresses: &[SocketAddr]) -> Result<Connection, Error> {
         let config = self.tls.config().await?;
-        let opened = self.log_in(key, addresses, Some(config)).await;
+        let opened = self.log_in(key, addresses, Some(Arc::clone(&config))).await;
         if opened.as_ref().is_err_and(failure::is_about_certificates) {
-            self.tls.forget().await;
+            self.tls.forget(&config).await;
         }
         opened
     }

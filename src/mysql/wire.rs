@@ -22,7 +22,7 @@ mod handshake;
 mod packet;
 mod result;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod tls;
 mod transport;
 

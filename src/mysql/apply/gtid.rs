@@ -1,7 +1,5 @@
 //! MySQL GTIDs: empty transactions under given numbers, and a history without them.
 
-use std::borrow::Cow;
-
 use domain::gtid::mysql::GtidSet;
 
 use super::Context;
@@ -125,8 +123,8 @@ async fn declare_over(context: &Context<'_>, session: &mut Session<'_>, declare:
 }
 
 async fn executed(context: &Context<'_>, session: &mut Session<'_>) -> Result<GtidSet, ApplyError> {
-    let results = session.query(&"SELECT @@GLOBAL.gtid_executed".into()).await?;
-    let text = results.first().and_then(|result| result.rows.first()?.at(0).map(Cow::into_owned));
+    let rows = session.rows(&"SELECT @@GLOBAL.gtid_executed".into()).await?;
+    let text = rows.first().and_then(|row| row.at(0));
     let set = text.ok_or_else(|| "it does not tell its executed GTIDs".to_owned());
     let set = set.and_then(|text| GtidSet::parse(&text).map_err(|error| error.to_string()));
     set.map_err(|reason| ApplyError::Unknown { key: context.order.on.clone(), reason })

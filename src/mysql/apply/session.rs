@@ -5,7 +5,6 @@
 //! themselves: `lock_wait_timeout` bounds the wait for metadata locks, which is what `SET GLOBAL read_only = ON` waits for
 //! behind somebody's `LOCK TABLES` (tried on 9.7 and 10.11: error 1205), and MariaDB's `max_statement_time` the rest.
 
-use std::borrow::Cow;
 use std::time::{Duration, Instant};
 
 use domain::instance::{FailureKind, InstanceKey};
@@ -31,7 +30,8 @@ pub(crate) struct Session<'a> {
     until: Instant,
     /// `None` once it was given up.
     connection: Option<Connection>,
-    id: String,
+    /// The server's number for it, if it told one.
+    id: Option<u64>,
 }
 
 impl<'a> Session<'a> {
@@ -44,7 +44,7 @@ impl<'a> Session<'a> {
     ) -> Result<Self, ApplyError> {
         let unreachable = |reason: String| ApplyError::Unreachable { key: key.clone(), reason };
         let late = || unreachable("no time was left; nothing was sent".to_owned());
-        let opening = timeout_at(until.into(), connector.open(key, false)).await.map_err(|_| late())?;
+        let opening = connector.open(key, false).await_until(until).await.ok_or_else(late)?;
         let mut connection = opening.map_err(|failure| unreachable(failure.message))?;
         let left = until.saturating_duration_since(Instant::now());
         if left.is_zero() {
@@ -52,9 +52,8 @@ impl<'a> Session<'a> {
         }
         let settling = connection.query(&settle(is_mariadb, left)).await_until(until).await.ok_or_else(late)?;
         let results = settling.map_err(|error| unreachable(failure::classify(&error, Stage::Read).message))?;
-        let id = results.last().and_then(|result| result.rows.first()?.at(0).map(Cow::into_owned));
         // Only a number may get into a statement.
-        let id = id.and_then(|id| id.parse::<u64>().ok()).unwrap_or_default().to_string();
+        let id = results.last().and_then(|result| result.rows.first()?.at(0)?.parse().ok());
         Ok(Self { connector, key, until, connection: Some(connection), id })
     }
 
@@ -140,8 +139,9 @@ impl<'a> Session<'a> {
     async fn abandon(&mut self) {
         drop(self.connection.take());
         let killing = async {
+            let id = self.id?;
             let mut connection = self.connector.open(self.key, false).await.ok()?;
-            connection.execute(&format!("KILL {}", self.id)).await.ok()
+            connection.execute(&format!("KILL {id}")).await.ok()
         };
         let killed = timeout(KILL_LIMIT, killing).await.ok().flatten().is_some();
         tracing::debug!(instance.key = %self.key, killed, "gave up a connection in the middle of a statement");

@@ -24,6 +24,7 @@ use super::sql::Sql;
 use super::words::{Dialect, Unsuitable, file};
 use crate::columns::Columns;
 use crate::dialect as questions;
+use crate::wire::Row;
 
 /// "Could not initialize master info structure" ("ER_MASTER_INFO").
 const MASTER_INFO: u16 = 1201;
@@ -124,8 +125,8 @@ pub(super) async fn reset(context: &Context<'_>) -> Result<(), ApplyError> {
 
 /// Runs a statement that a MySQL replica with GTID may refuse because its relay logs are not as its tables say (server bug
 /// 83713: error 1201, for instance after files were lost; 9.7 accepts it, and then may refuse to start with error 1872 until
-/// somebody resets it). Removing the relay logs twice, with a receiver begun in
-/// between, makes it accept. Nothing is lost by that: the statement itself would have removed them.
+/// somebody resets it). Removing the relay logs twice, with a receiver begun in between, makes it accept. Nothing is lost by
+/// that: the statement itself would have removed them.
 async fn run(context: &Context<'_>, session: &mut Session<'_>, sql: &Sql) -> Result<(), ApplyError> {
     let refused = match session.run(sql).await {
         Err(error @ ApplyError::Refused { number: MASTER_INFO, .. }) if uses_auto_position(context) => error,
@@ -196,11 +197,10 @@ fn kept_by_mariadb(row: &impl Columns) -> Kept {
 }
 
 /// Rows of a question that may be refused.
-async fn ask(session: &mut Session<'_>, sql: &str) -> Result<Vec<crate::wire::Row>, ApplyError> {
-    match session.query(&sql.into()).await {
-        Ok(results) => Ok(results.into_iter().next().map(|result| result.rows).unwrap_or_default()),
+async fn ask(session: &mut Session<'_>, sql: &str) -> Result<Vec<Row>, ApplyError> {
+    match session.rows(&sql.into()).await {
         Err(ApplyError::Refused { .. }) => Ok(Vec::new()),
-        Err(error) => Err(error),
+        answer => answer,
     }
 }
 

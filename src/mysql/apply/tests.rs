@@ -1,5 +1,7 @@
 //! Decisions that need no server.
 
+mod scripted;
+
 use std::time::Duration;
 
 use domain::instance::{PluginNaming, ReplicaFacts, SemiSyncFacts};

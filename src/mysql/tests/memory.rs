@@ -1,4 +1,5 @@
 //! What a warm connection costs us in memory. Alone in its process, so that nothing else moves the figures.
+//! They are what this test is for, so they are printed, too: a limit that is kept does not tell by how much.
 
 use std::sync::Arc;
 

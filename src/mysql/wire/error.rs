@@ -79,8 +79,12 @@ impl fmt::Display for ServerError {
     }
 }
 
+/// What we keep of an error: servers cut their messages at 512 bytes, and everything that handles one reads it whole.
+const LONGEST_ERROR: usize = 4096;
+
 /// The error that an ERR packet is.
 pub(super) fn read(payload: &[u8]) -> Error {
+    let payload = payload.get(..LONGEST_ERROR).unwrap_or(payload);
     // Before login a server leaves the state out.
     let has_state = payload.get(3) == Some(&b'#');
     let shape = if has_state { CapabilityFlags::CLIENT_PROTOCOL_41 } else { CapabilityFlags::empty() };

@@ -14,19 +14,19 @@ use super::*;
 const PATIENCE: Duration = Duration::from_millis(200);
 const LONG: Duration = Duration::from_secs(20);
 /// Protocol 4.1, secure connection, several statements, several results, login methods by name.
-const CAPABILITIES: u32 = 1 << 9 | 1 << 15 | 1 << 16 | 1 << 17 | 1 << 19;
+pub(crate) const CAPABILITIES: u32 = 1 << 9 | 1 << 15 | 1 << 16 | 1 << 17 | 1 << 19;
 const DEPRECATE_EOF: u32 = 1 << 24;
 const SSL: u32 = 1 << 11;
-const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
+pub(crate) const OK: &[u8] = &[0, 0, 0, 2, 0, 0, 0];
 const OK_AND_MORE: &[u8] = &[0, 3, 0, 10, 0, 0, 0];
 
-fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
     let length = payload.len().to_le_bytes();
     [&length[..3], &[sequence], payload].concat()
 }
 
 /// Packets numbered from `first` on.
-fn packets(first: u8, payloads: &[&[u8]]) -> Vec<u8> {
+pub(crate) fn packets(first: u8, payloads: &[&[u8]]) -> Vec<u8> {
     payloads.iter().zip(first..).flat_map(|(payload, sequence)| packet(sequence, payload)).collect()
 }
 
@@ -40,7 +40,7 @@ fn greeting(capabilities: u32, plugin: &str) -> Vec<u8> {
     packet(0, &payload)
 }
 
-fn native(capabilities: u32) -> Vec<u8> {
+pub(crate) fn native(capabilities: u32) -> Vec<u8> {
     greeting(capabilities, "mysql_native_password")
 }
 
@@ -79,7 +79,7 @@ async fn ask(capabilities: u32, answer: Vec<u8>) -> (Connection, Vec<ResultSet>,
     (connection, results, ended)
 }
 
-fn column(name: &str) -> Vec<u8> {
+pub(crate) fn column(name: &str) -> Vec<u8> {
     let mut payload = b"\x03def\0\0\0".to_vec();
     payload.push(u8::try_from(name.len()).expect("short"));
     payload.extend(name.as_bytes());
@@ -114,6 +114,15 @@ async fn an_error_ends_a_batch_and_not_the_connection() {
     assert_eq!((error.number, error.sql_state.as_str()), (1227, "42000"));
     assert_eq!(error.message, "Access denied; you need SUPER");
     assert!(!connection.is_broken());
+}
+
+#[tokio::test]
+async fn of_an_endless_error_the_beginning_is_kept() {
+    let error = [&b"\xff\xcb\x04#42000no "[..], &vec![b'x'; 1 << 20]].concat();
+    let (connection, _, ended) = ask(CAPABILITIES, packet(1, &error)).await;
+    let Err(Error::Server(error)) = ended else { panic!("{ended:?}") };
+    assert!(error.message.starts_with("no x") && error.message.len() < 5000, "{} bytes", error.message.len());
+    assert_eq!((error.number, connection.is_broken()), (1227, false));
 }
 
 #[tokio::test]

@@ -64,9 +64,13 @@ impl TlsClient {
         Ok(config)
     }
 
-    /// The next connection reads the files again.
-    pub(crate) async fn forget(&self) {
-        *self.read.lock().await = None;
+    /// The next connection reads the files again, unless that was done since `used` was read: of a thousand connections
+    /// that fail at once, one makes us read.
+    pub(crate) async fn forget(&self, used: &Arc<ClientConfig>) {
+        let mut read = self.read.lock().await;
+        if read.as_ref().is_some_and(|read| Arc::ptr_eq(&read.config, used)) {
+            *read = None;
+        }
     }
 }
 
@@ -81,6 +85,7 @@ pub(super) async fn encrypt(
 }
 
 fn config(settings: &TlsSettings) -> Result<ClientConfig, Error> {
+    let own = own_certificate(settings)?;
     let provider = Arc::new(ring::default_provider());
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -90,7 +95,7 @@ fn config(settings: &TlsSettings) -> Result<ClientConfig, Error> {
     } else {
         builder.with_root_certificates(authorities(settings.ca_file.as_deref())?)
     };
-    let mut config = match own_certificate(settings)? {
+    let mut config = match own {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain, key)
             .map_err(|error| Error::Settings(format!("the client certificate: {error}")))?,
@@ -101,20 +106,21 @@ fn config(settings: &TlsSettings) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
-/// The authorities of the system, and that of the settings.
+/// The authority of the settings, and those of the system.
 fn authorities(ca_file: Option<&Path>) -> Result<RootCertStore, Error> {
     let mut store = RootCertStore::empty();
+    // First, as it may fail: a failure is not remembered, so every connection pays for what comes before it.
+    if let Some(path) = ca_file {
+        for certificate in certificates(path)? {
+            store.add(certificate).map_err(|error| unusable(path, &error))?;
+        }
+    }
     let system = rustls_native_certs::load_native_certs();
     for error in system.errors {
         tracing::debug!(%error, "cannot read all certificate authorities of the system");
     }
     // Systems carry certificates that are too old-fashioned for rustls: those are left out.
     store.add_parsable_certificates(system.certs);
-    if let Some(path) = ca_file {
-        for certificate in certificates(path)? {
-            store.add(certificate).map_err(|error| unusable(path, &error))?;
-        }
-    }
     Ok(store)
 }
 
@@ -190,5 +196,23 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn many_failures_at_once_read_the_files_once() {
+        let client = TlsClient::new(TlsSettings { skip_verify: true, ..TlsSettings::default() });
+        let first = client.config().await.expect("a configuration");
+        assert!(Arc::ptr_eq(&first, &client.config().await.expect("the same")), "it is shared");
+        client.forget(&first).await;
+        let second = client.config().await.expect("another");
+        assert!(!Arc::ptr_eq(&first, &second), "it is read again after a failure");
+        // Those that failed with the first one come late.
+        client.forget(&first).await;
+        assert!(Arc::ptr_eq(&second, &client.config().await.expect("the same")));
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use domain::instance::{BinlogCoordinates, ServerFacts};
 use domain::plan::{Action, Threads};
 use harness::{Flavor, Server};
 use mysql::Prober;
@@ -56,7 +57,14 @@ pub(crate) fn start(threads: Threads) -> Action {
 /// Starts both threads and waits until they run.
 pub(crate) async fn resume(prober: &Prober, server: &Server) {
     obey(prober, server, start(Threads::BOTH)).await;
-    until(prober, server, "both threads", domain::instance::ServerFacts::is_replica_running).await;
+    until(prober, server, "both threads", ServerFacts::is_replica_running).await;
+}
+
+/// Waits until a replica has applied its source's log up to this place. `catch_up` asks for GTIDs; this is for replicas
+/// without, and says where that is.
+pub(crate) async fn applied(prober: &Prober, replica: &Server, end: &BinlogCoordinates) {
+    let is_there = |facts: &ServerFacts| facts.replica.as_ref().is_some_and(|now| now.exec == *end);
+    until(prober, replica, "applied to the end", is_there).await;
 }
 
 /// A row as texts by column name.

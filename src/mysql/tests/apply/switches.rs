@@ -8,7 +8,7 @@ use harness::{Flavor, Server, Topology, catch_up};
 use mysql::apply::ApplyError;
 use mysql::replication::{Waited, wait_for_position};
 
-use crate::orders::{LIMIT, columns, kept_options, number, obey, order, resume, start, stop};
+use crate::orders::{LIMIT, applied, columns, kept_options, number, obey, order, resume, start, stop};
 use crate::support::{BOTH, facts_of, key, prober, rows, settings, shown, until, value};
 
 const STOPPED: ThreadState = ThreadState::Stopped;
@@ -166,8 +166,7 @@ async fn relay_logs_that_are_not_applied_are_not_lost_by_a_delay() {
         // Without its source: it has what it received.
         a.kill().expect("killed");
         obey(&prober, b, start(Threads::SQL)).await;
-        let applied = |facts: &ServerFacts| facts.replica.as_ref().is_some_and(|now| now.exec == end);
-        until(&prober, b, "the table applied", applied).await;
+        applied(&prober, b, &end).await;
         assert_eq!(value(b, "SELECT COUNT(*) FROM app.t").await, "0");
     }
 }
@@ -231,16 +230,14 @@ async fn one_event_is_skipped() {
         let (a, b, prober) = (&pair["a"], &pair["b"], prober(settings()));
         a.execute("CREATE TABLE app.t (i INT PRIMARY KEY)").await.expect("created");
         let end = facts_of(&prober, a).await.binlog;
-        let applied = |facts: &ServerFacts| facts.replica.as_ref().is_some_and(|now| now.exec == end);
-        until(&prober, b, "the table", applied).await;
+        applied(&prober, b, &end).await;
         b.execute("SET SESSION sql_log_bin = 0; INSERT INTO app.t VALUES (1)").await.expect("inserted");
         a.execute("INSERT INTO app.t VALUES (1); INSERT INTO app.t VALUES (2)").await.expect("inserted");
         until(&prober, b, "an error", |facts| facts.threads().1 == STOPPED).await;
         obey(&prober, b, Action::SkipOne).await;
         obey(&prober, b, start(Threads::SQL)).await;
         let end = facts_of(&prober, a).await.binlog;
-        let applied = |facts: &ServerFacts| facts.replica.as_ref().is_some_and(|now| now.exec == end);
-        until(&prober, b, "the rest", applied).await;
+        applied(&prober, b, &end).await;
         assert_eq!(value(b, "SELECT GROUP_CONCAT(i ORDER BY i) FROM app.t").await, "1,2");
     }
 }
