@@ -29,6 +29,7 @@ pub mod tokens;
 pub mod topology;
 
 mod error;
+mod submission;
 
 use std::sync::Arc;
 

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use ::jobs::{Inspect, Question};
 use domain::instance::{BinlogCoordinates, InstanceKey};
-use queue::{Awaited, NewJob, Outcome};
+use queue::{NewJob, Queue};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use store::equivalences::Equivalence;
 
-use super::operations::{Local, check_workers, inspect_local, known};
-use super::{Error, Scope};
+use super::operations::{Local, inspect_local, known};
+use super::{Error, Scope, submission};
 
 /// How long a person waits for an answer: longer than the job itself may take.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -94,15 +94,8 @@ async fn ask<T: DeserializeOwned>(
 }
 
 async fn ask_worker(scope: &Scope, lane: &str, question: &Inspect) -> Result<Value, Error> {
-    check_workers(scope, lane).await?;
+    submission::check_workers(scope, Queue::Operations, lane).await?;
     let job = NewJob::of(question)?.datacenter(lane).submitted_by(&scope.actor).wants_outcome();
-    let enqueued = queue::submit(&scope.pool, &[job]).await?;
-    let job = enqueued.first().ok_or_else(|| Error::NotPossible("no job was enqueued".to_owned()))?.id();
-    match queue::await_outcome(&scope.pool, job, PATIENCE).await? {
-        Awaited::Ended(Outcome::Done(value)) => Ok(value),
-        Awaited::Ended(Outcome::Failed(text)) => Err(Error::JobFailed { job, text }),
-        Awaited::Ended(Outcome::Cancelled) => Err(Error::JobFailed { job, text: format!("job {job} was cancelled") }),
-        Awaited::Pending => Err(Error::Timeout { job, seconds: PATIENCE.as_secs() }),
-        Awaited::Unknown => Err(Error::NotPossible(format!("nothing is known of job {job} any more"))),
-    }
+    let job = submission::only(&queue::submit(&scope.pool, &[job]).await?)?.id();
+    submission::answer(scope, job, PATIENCE).await
 }

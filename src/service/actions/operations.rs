@@ -15,11 +15,10 @@ use std::time::Duration;
 use ::jobs::Operate;
 use ::operations::OperationOutcome;
 use domain::plan::Request;
-use queue::NewJob;
-use rand::Rng;
+use queue::{NewJob, Queue};
 use store::operations::{Filter, NewOperation, Operation, State, StepRow};
 
-use super::{Error, Record, Scope};
+use super::{Error, Record, Scope, submission};
 
 pub use ending::{changed, check, outcome, troubles};
 pub use follow::follow;
@@ -31,9 +30,8 @@ pub use shown::{brief, full, planned};
 pub const PATIENCE: Duration = Duration::from_secs(3_600);
 /// Longest wait for a plan: two looks at a cluster.
 pub const PLAN_PATIENCE: Duration = Duration::from_secs(60);
-/// Tries, and longest random pause per try already made, when the transaction meets a conflict.
+/// Tries when the transaction meets a conflict.
 const TRIES: u64 = 20;
-const PAUSE_MS: u64 = 2;
 
 /// An operation that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,21 +85,8 @@ async fn enqueue(scope: &Scope, request: &Request, intent: Intent, jitter: Durat
         cluster_name: &place.cluster_name,
         actor: &scope.actor,
     };
-    let delay = match u64::try_from(jitter.as_millis()) {
-        Ok(longest @ 1..) => Duration::from_millis(rand::rng().random_range(0..=longest)),
-        _ => Duration::ZERO,
-    };
-    let mut tries = 0;
-    loop {
-        tries += 1;
-        match try_enqueue(scope, &new, &place.lane, delay).await {
-            Err(error) if error.is_conflict() && tries < TRIES => {
-                let pause = rand::rng().random_range(0..=PAUSE_MS * tries);
-                tokio::time::sleep(Duration::from_millis(pause)).await;
-            }
-            other => return other,
-        }
-    }
+    let delay = submission::delay_within(jitter);
+    submission::retried(TRIES, || try_enqueue(scope, &new, &place.lane, delay)).await
 }
 
 async fn try_enqueue(scope: &Scope, new: &NewOperation<'_>, lane: &str, delay: Duration) -> Result<Submitted, Error> {
@@ -111,8 +96,7 @@ async fn try_enqueue(scope: &Scope, new: &NewOperation<'_>, lane: &str, delay: D
     if !delay.is_zero() {
         job = job.run_in(delay);
     }
-    let enqueued = queue::enqueue(&mut tx, &[job]).await?;
-    let job = enqueued.first().ok_or_else(|| Error::NotPossible("no job was enqueued".to_owned()))?.id();
+    let job = submission::enqueue(&mut tx, &job).await?.id();
     store::operations::set_job(&mut tx, operation, job).await?;
     tx.commit().await.map_err(Error::unreachable)?;
     Ok(Submitted { operation, job })
@@ -141,8 +125,7 @@ pub async fn resume(scope: &Scope, id: u64) -> Result<Submitted, Error> {
     let lane = lane_of(scope, &operation.request).await?.lane;
     check_workers(scope, &lane).await?;
     let mut tx = scope.begin().await?;
-    let enqueued = queue::enqueue(&mut tx, &[job_of(scope, id, &lane)?]).await?;
-    let job = enqueued.first().ok_or_else(|| Error::NotPossible("no job was enqueued".to_owned()))?.id();
+    let job = submission::enqueue(&mut tx, &job_of(scope, id, &lane)?).await?.id();
     store::operations::set_job(&mut tx, id, job).await?;
     let message = format!("operation {id}, job {job}");
     let record =
@@ -183,13 +166,12 @@ pub async fn steps(scope: &Scope, id: u64) -> Result<Vec<StepRow>, Error> {
 /// Cancels an operation: at once if nobody took it up, else before its next step, and what it stopped is started again.
 pub async fn cancel(scope: &Scope, id: u64) -> Result<State, Error> {
     let operation = unended(scope, id).await?;
-    let mut conn = scope.connection().await?;
-    let at_once = store::operations::cancel_waiting(&mut conn, id).await?;
+    let mut tx = scope.begin().await?;
+    let at_once = store::operations::cancel_waiting(&mut tx, id).await?;
     let message = format!("operation {id}");
     let record =
         Record { kind: "cancel-operation", key: Some(&operation.instance), message: &message, ..Record::default() };
-    scope.record(&mut conn, &record).await?;
-    drop(conn);
+    scope.commit_as(tx, &record).await?;
     match operation.job_id {
         0 if at_once => {}
         0 => {
@@ -207,11 +189,6 @@ pub async fn cancel(scope: &Scope, id: u64) -> Result<State, Error> {
     Ok(if at_once { State::Cancelled } else { State::Running })
 }
 
-/// A lane without its own workers is served by all, so one live worker anywhere is enough.
-pub(super) async fn check_workers(scope: &Scope, lane: &str) -> Result<(), Error> {
-    let mut conn = scope.connection().await?;
-    if queue::live_workers(&mut conn).await?.is_empty() {
-        return Err(Error::NoWorker { lane: format!("{}/{lane}", queue::Queue::Operations) });
-    }
-    Ok(())
+async fn check_workers(scope: &Scope, lane: &str) -> Result<(), Error> {
+    submission::check_workers(scope, Queue::Operations, lane).await
 }

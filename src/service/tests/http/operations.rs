@@ -68,19 +68,20 @@ impl Stage {
         self.servers[name].address()
     }
 
-    /// Of a path with `{a}` and the like in it: the envelope.
-    async fn does(&self, path: &str) -> Value {
-        let path = ["a", "b", "c"]
+    /// A path with `{a}` and the like in place of servers.
+    fn filled(&self, path: &str) -> String {
+        ["a", "b", "c"]
             .iter()
-            .fold(path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), &self.path(name)));
-        serde_json::from_str(&self.fleet.ok(&format!("/api/{path}")).await).expect("JSON")
+            .fold(format!("/api/{path}"), |path, name| path.replace(&format!("{{{name}}}"), &self.path(name)))
+    }
+
+    /// The envelope.
+    async fn does(&self, path: &str) -> Value {
+        serde_json::from_str(&self.fleet.ok(&self.filled(path)).await).expect("JSON")
     }
 
     async fn refuses(&self, path: &str) -> String {
-        let path = ["a", "b", "c"]
-            .iter()
-            .fold(path.to_owned(), |path, name| path.replace(&format!("{{{name}}}"), &self.path(name)));
-        self.fleet.refusal(&format!("/api/{path}")).await
+        self.fleet.refusal(&self.filled(path)).await
     }
 
     async fn send(&self, method: Method, path: &str, body: &Value) -> (StatusCode, Value) {
@@ -179,7 +180,8 @@ async fn resources(stage: &Stage) {
     stage.until("it has ended", &ended).await;
     let (_, operation) = stage.send(Method::GET, &format!("/operations/{id}"), &Value::Null).await;
     assert_eq!((&operation["state"], &operation["done"][0]["instance"]), (&json!("done"), &json!(stage.at("c"))));
-    assert!(operation["steps"].as_array().is_some_and(|steps| steps.iter().all(|step| step["state"] == "done")));
+    let steps = operation["steps"].as_array().expect("steps");
+    assert!(!steps.is_empty() && steps.iter().all(|step| step["state"] == "done"), "{operation}");
     stage.is_below("c", "b").await;
 
     let (_, page) = stage.send(Method::GET, "/operations?state=refused&limit=1", &Value::Null).await;
@@ -256,6 +258,37 @@ async fn operations_need_the_right_and_sense() {
         }
         assert_eq!(fleet.get("/api/v2/operations/99").await.status.as_u16(), 404);
         assert_eq!(fleet.get("/api/v2/operations?cluster=nowhere").await.status.as_u16(), 404);
+        assert_eq!(fleet.number("SELECT COUNT(*) FROM operation").await, 0, "what was refused left nothing behind");
+        assert_eq!(fleet.number("SELECT COUNT(*) FROM job_ready").await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_nobody_took_up_is_cancelled_at_once_with_its_job() {
+    on_both(async |fleet| {
+        let scope = Scope::new(fleet.handles.pool.clone(), fleet.handles.config.get(), "ann");
+        let request = Request::StopReplica { instance: InstanceKey::new("db3", 3306) };
+        let submit = actions::operations::submit_to_queue(&scope, &request, Duration::ZERO);
+        let cancelled = submit.await.expect("queued").operation;
+        let submit = actions::operations::submit_to_queue(&scope, &request, Duration::ZERO);
+        let kept = submit.await.expect("queued").operation;
+        let path = format!("/api/v2/operations/{cancelled}");
+        let closed = fleet.with(|settings| settings.auth.read_only = true);
+        assert_eq!(closed.ask(Method::DELETE, &path, &[]).await.status, StatusCode::FORBIDDEN);
+        assert_eq!(fleet.number("SELECT COUNT(*) FROM job_ready").await, 2, "not by one who may not");
+
+        assert_eq!(fleet.ask(Method::DELETE, &path, &[]).await.status, StatusCode::NO_CONTENT);
+        let waiting: Vec<u64> = sqlx::query_scalar("SELECT id FROM operation WHERE state = 'waiting'")
+            .fetch_all(&fleet.handles.pool)
+            .await
+            .expect("operations");
+        assert_eq!(waiting, [kept], "this one, and no other");
+        assert_eq!(fleet.number("SELECT COUNT(*) FROM job_ready").await, 1);
+        let audited = "SELECT COUNT(*) FROM audit WHERE audit_type = 'cancel-operation'";
+        assert_eq!(fleet.number(audited).await, 1);
+        assert_eq!(fleet.ask(Method::DELETE, &path, &[]).await.status, StatusCode::CONFLICT, "it has ended");
+        assert_eq!(fleet.number(audited).await, 1, "what was not done is not recorded");
     })
     .await;
 }
