@@ -11,22 +11,22 @@
 //! says until when something may be sent, and the next run waits for that moment ([`pending`]).
 
 mod read;
+mod runs;
+mod steps;
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use domain::instance::{DbMicros, InstanceKey};
-use domain::plan::{Baseline, Plan, Request, Step};
+use domain::plan::{Baseline, Plan, Request};
 use serde::Serialize;
-use sqlx::mysql::{MySqlConnection, MySqlPool};
-use sqlx::{Connection, MySqlExecutor, Row};
+use sqlx::mysql::MySqlConnection;
 
 use crate::Error;
-use crate::audit::{self, Entry};
-use crate::maintenance::{self, Claim, FencingToken};
 use crate::sql::{check_key, cut, interval};
 
 pub use read::{Filter, StepRow, by_job, list, read, steps};
+pub use runs::{Begun, Finish, Run, begin_run, finish, is_ours, release, save_plan};
+pub use steps::{NewStep, begin_step, close_steps, end_step, pending};
 
 /// Widths of columns.
 const NAME_CHARS: usize = 255;
@@ -34,19 +34,6 @@ const CLUSTER_CHARS: usize = 300;
 const ERROR_CHARS: usize = 16_000;
 /// Tries of a transaction that the server ends because of a conflict with the operation's other branches.
 const TRIES: u32 = 10;
-
-/// Runs a transaction again when the server ended it because of a conflict.
-macro_rules! patiently {
-    ($transaction:expr) => {{
-        let mut tries = 1;
-        loop {
-            match $transaction.await {
-                Err(error) if Error::is_conflict(&error) && tries < TRIES => tries += 1,
-                other => break other,
-            }
-        }
-    }};
-}
 
 /// How an operation stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -125,54 +112,6 @@ pub struct NewOperation<'a> {
     pub actor: &'a str,
 }
 
-/// One worker's hold on an operation: void when another begins a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Run {
-    pub operation: u64,
-    pub number: u32,
-}
-
-/// Answer to [`begin_run`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Begun {
-    /// There is no such operation.
-    Unknown,
-    /// It has ended before.
-    Ended(Box<Operation>),
-    /// It is this worker's now.
-    Run {
-        run: Run,
-        /// As it was before.
-        operation: Box<Operation>,
-        /// The locks taken over from the run before; empty for a first run.
-        tokens: BTreeMap<InstanceKey, FencingToken>,
-    },
-}
-
-/// A step about to begin.
-#[derive(Debug, Clone, Copy)]
-pub struct NewStep<'a> {
-    /// `head`, `branch`, `restore`, `tail`.
-    pub part: &'a str,
-    pub branch: u32,
-    pub sequence: u32,
-    pub step: &'a Step,
-    /// Of the server that the step changes.
-    pub token: FencingToken,
-    pub worker: &'a str,
-}
-
-/// How an operation ends.
-#[derive(Debug, Clone, Copy)]
-pub struct Finish<'a> {
-    pub state: State,
-    /// For the one who asked.
-    pub outcome: &'a serde_json::Value,
-    pub error: &'a str,
-    /// For the audit.
-    pub message: &'a str,
-}
-
 /// Writes down what is asked for; enqueue its job in the same transaction, then [`set_job`].
 pub async fn create(conn: &mut MySqlConnection, new: &NewOperation<'_>) -> Result<u64, Error> {
     const DOING: &str = "create an operation";
@@ -214,223 +153,6 @@ pub async fn cancel_waiting(conn: &mut MySqlConnection, operation: u64) -> Resul
     Ok(done.rows_affected() == 1)
 }
 
-/// Takes up an operation: a new run, and new tokens for the locks that the run before left behind.
-pub async fn begin_run(pool: &MySqlPool, operation: u64, claim: Claim<'_>) -> Result<Begun, Error> {
-    const DOING: &str = "take up an operation";
-    let mut conn = pool.acquire().await.map_err(Error::doing(DOING))?;
-    patiently!(try_run(&mut conn, operation, claim))
-}
-
-async fn try_run(conn: &mut MySqlConnection, operation: u64, claim: Claim<'_>) -> Result<Begun, Error> {
-    const DOING: &str = "take up an operation";
-    let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
-    let raised = sqlx::query(
-            "UPDATE operation SET run = run + 1, executor = ?, state = 'running', started_at = COALESCE(started_at, NOW(6)) \
-              WHERE id = ? AND state IN ('waiting', 'running')",
-        )
-        .bind(cut(claim.holder_node, NAME_CHARS))
-        .bind(operation)
-        .execute(&mut *tx)
-        .await
-        .map_err(Error::doing(DOING))?;
-    let Some(found) = read(&mut *tx, operation).await? else { return Ok(Begun::Unknown) };
-    if raised.rows_affected() == 0 {
-        return Ok(Begun::Ended(Box::new(found)));
-    }
-    let tokens = maintenance::take_over(&mut tx, operation, claim).await?;
-    tx.commit().await.map_err(Error::doing(DOING))?;
-    let run = Run { operation, number: found.run };
-    Ok(Begun::Run { run, operation: Box::new(found), tokens })
-}
-
-/// Is the operation still this run's? In a transaction it stays so until commit.
-pub async fn is_ours(conn: &mut MySqlConnection, run: Run) -> Result<bool, Error> {
-    // Found rows are counted, not changed ones: nothing needs to change.
-    let done = sqlx::query("UPDATE operation SET run = run WHERE id = ? AND run = ? AND state = 'running'")
-        .bind(run.operation)
-        .bind(run.number)
-        .execute(conn)
-        .await
-        .map_err(Error::doing("check whose an operation is"))?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Keeps the plan and what ran before, before the first step. The first plan and the first baseline stay; a later run's
-/// plan goes beside it. False: no longer this run's.
-pub async fn save_plan(db: impl MySqlExecutor<'_>, run: Run, plan: &Plan, baseline: &Baseline) -> Result<bool, Error> {
-    const DOING: &str = "keep the plan of an operation";
-    // Assignments go from left to right: the second reads the plan as the first left it, hence this order.
-    let done = sqlx::query(
-        "UPDATE operation SET resumed_plan = IF(plan IS NULL, NULL, ?), plan = COALESCE(plan, ?), baseline = ? \
-          WHERE id = ? AND run = ? AND state = 'running'",
-    )
-    .bind(json(DOING, plan)?)
-    .bind(json(DOING, plan)?)
-    .bind(json(DOING, &BaselineRow::from(baseline))?)
-    .bind(run.operation)
-    .bind(run.number)
-    .execute(db)
-    .await
-    .map_err(Error::doing(DOING))?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// Lets a step begin, if all locks are in force: prolongs them to `hold` from now and writes the step down, with the
-/// moment after which nothing may be sent. `None`: a lock is lost, nothing was written.
-pub async fn begin_step(
-    pool: &MySqlPool,
-    run: Run,
-    fence: &[FencingToken],
-    new: &NewStep<'_>,
-    hold: Duration,
-    send_within: Duration,
-) -> Result<Option<u64>, Error> {
-    const DOING: &str = "begin a step";
-    let mut conn = pool.acquire().await.map_err(Error::doing(DOING))?;
-    patiently!(try_step(&mut conn, run, fence, new, hold, send_within))
-}
-
-async fn try_step(
-    conn: &mut MySqlConnection,
-    run: Run,
-    fence: &[FencingToken],
-    new: &NewStep<'_>,
-    hold: Duration,
-    send_within: Duration,
-) -> Result<Option<u64>, Error> {
-    const DOING: &str = "begin a step";
-    let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
-    if !maintenance::extend_for(&mut tx, fence, hold).await? {
-        return Ok(None);
-    }
-    let done = sqlx::query(
-        "INSERT INTO operation_step (operation_id, run, part, branch, sequence, hostname, port, step, text, state, \
-                    token, worker, begun_at, deadline_at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'begun', ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND)",
-    )
-    .bind(run.operation)
-    .bind(run.number)
-    .bind(new.part)
-    .bind(new.branch)
-    .bind(new.sequence)
-    .bind(&new.step.on.hostname)
-    .bind(new.step.on.port)
-    .bind(json(DOING, new.step)?)
-    .bind(cut(&new.step.to_string(), ERROR_CHARS))
-    .bind(new.token.0)
-    .bind(cut(new.worker, NAME_CHARS))
-    .bind(interval(send_within))
-    .execute(&mut *tx)
-    .await
-    .map_err(Error::doing(DOING))?;
-    tx.commit().await.map_err(Error::doing(DOING))?;
-    Ok(Some(done.last_insert_id()))
-}
-
-/// Writes down how a step ended; `error`: it failed. False: it was closed before, by the run that took over.
-pub async fn end_step(db: impl MySqlExecutor<'_>, step: u64, error: Option<&str>) -> Result<bool, Error> {
-    let done = sqlx::query(
-        "UPDATE operation_step SET state = IF(? IS NULL, 'done', 'failed'), error = ?, ended_at = NOW(6) \
-          WHERE id = ? AND state = 'begun'",
-    )
-    .bind(error.map(|error| cut(error, ERROR_CHARS)))
-    .bind(error.map(|error| cut(error, ERROR_CHARS)))
-    .bind(step)
-    .execute(db)
-    .await
-    .map_err(Error::doing("end a step"))?;
-    Ok(done.rows_affected() == 1)
-}
-
-/// How long something of an earlier run may still be sent to a server; zero: no longer.
-pub async fn pending(db: impl MySqlExecutor<'_>, run: Run) -> Result<Duration, Error> {
-    const DOING: &str = "read the steps of an operation";
-    let row = sqlx::query(
-        "SELECT CAST(COALESCE(MAX(GREATEST(0, TIMESTAMPDIFF(MICROSECOND, NOW(6), deadline_at))), 0) AS UNSIGNED) AS micros \
-           FROM operation_step WHERE operation_id = ? AND run < ? AND state = 'begun'",
-    )
-    .bind(run.operation)
-    .bind(run.number)
-    .fetch_one(db)
-    .await
-    .map_err(Error::doing(DOING))?;
-    row.try_get_unchecked::<u64, _>("micros").map(Duration::from_micros).map_err(Error::doing(DOING))
-}
-
-/// Closes the steps that earlier runs left open; how many there were. After [`pending`] is zero.
-pub async fn close_steps(db: impl MySqlExecutor<'_>, run: Run) -> Result<u64, Error> {
-    let done = sqlx::query(
-        "UPDATE operation_step SET state = 'failed', ended_at = NOW(6), error = 'its worker was lost; looked at afresh' \
-          WHERE operation_id = ? AND run < ? AND state = 'begun'",
-    )
-    .bind(run.operation)
-    .bind(run.number)
-    .execute(db)
-    .await
-    .map_err(Error::doing("close the steps of a lost worker"))?;
-    Ok(done.rows_affected())
-}
-
-/// Ends locks that this run turned out not to need; false: no longer this run's.
-pub async fn release(pool: &MySqlPool, run: Run) -> Result<bool, Error> {
-    const DOING: &str = "release the locks of an operation";
-    let mut conn = pool.acquire().await.map_err(Error::doing(DOING))?;
-    patiently!(try_release(&mut conn, run))
-}
-
-async fn try_release(conn: &mut MySqlConnection, run: Run) -> Result<bool, Error> {
-    const DOING: &str = "release the locks of an operation";
-    let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
-    if !is_ours(&mut tx, run).await? {
-        return Ok(false);
-    }
-    maintenance::end_for(&mut tx, run.operation).await?;
-    tx.commit().await.map_err(Error::doing(DOING))?;
-    Ok(true)
-}
-
-/// Ends the operation: outcome, end of its locks and audit entry, all or nothing. False: no longer this run's.
-pub async fn finish(pool: &MySqlPool, run: Run, finish: Finish<'_>) -> Result<bool, Error> {
-    const DOING: &str = "end an operation";
-    let mut conn = pool.acquire().await.map_err(Error::doing(DOING))?;
-    patiently!(try_finish(&mut conn, run, finish))
-}
-
-async fn try_finish(conn: &mut MySqlConnection, run: Run, finish: Finish<'_>) -> Result<bool, Error> {
-    const DOING: &str = "end an operation";
-    let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
-    let done = sqlx::query(
-        "UPDATE operation SET state = ?, outcome = ?, error = ?, finished_at = NOW(6) \
-              WHERE id = ? AND run = ? AND state = 'running'",
-    )
-    .bind(finish.state.name())
-    .bind(json(DOING, finish.outcome)?)
-    .bind(cut(finish.error, ERROR_CHARS))
-    .bind(run.operation)
-    .bind(run.number)
-    .execute(&mut *tx)
-    .await
-    .map_err(Error::doing(DOING))?;
-    if done.rows_affected() == 0 {
-        return Ok(false);
-    }
-    maintenance::end_for(&mut tx, run.operation).await?;
-    if let Some(ended) = read(&mut *tx, run.operation).await?
-        && !ended.dry_run
-    {
-        let entry = Entry {
-            audit_type: &ended.word,
-            instance: Some(&ended.instance),
-            cluster_name: &ended.cluster_name,
-            actor: &ended.actor,
-            message: finish.message,
-        };
-        audit::write(&mut tx, &entry).await?;
-    }
-    tx.commit().await.map_err(Error::doing(DOING))?;
-    Ok(true)
-}
-
 /// Deletes operations that ended longer ago than this, with their steps; how many there were.
 pub async fn trim(conn: &mut MySqlConnection, older_than: Duration) -> Result<u64, Error> {
     const DOING: &str = "trim operations";
@@ -458,6 +180,20 @@ pub async fn trim(conn: &mut MySqlConnection, older_than: Duration) -> Result<u6
         trimmed += done.rows_affected();
         if done.rows_affected() < u64::from(CHUNK) {
             return Ok(trimmed);
+        }
+    }
+}
+
+/// Runs a transaction, and runs it again when the server ended it because of a conflict.
+async fn patiently<T, F>(transaction: impl Fn() -> F) -> Result<T, Error>
+where
+    F: Future<Output = Result<T, Error>>,
+{
+    let mut tries = 1;
+    loop {
+        match transaction().await {
+            Err(error) if error.is_conflict() && tries < TRIES => tries += 1,
+            other => return other,
         }
     }
 }

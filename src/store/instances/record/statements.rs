@@ -119,8 +119,7 @@ async fn write_chunk(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<
 }
 
 async fn upsert(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<(), Error> {
-    const NEWER: &str = "(observed_at IS NULL OR VALUES(observed_at) >= observed_at OR \
-                          observed_at > NOW(6) + INTERVAL 10 SECOND)";
+    let newer = &format!("(observed_at IS NULL OR VALUES(observed_at) >= observed_at OR {FROM_THE_FUTURE})");
     let mut query = QueryBuilder::<MySql>::new(
         "INSERT INTO instance (hostname, port, lane, facts, facts_hash, flavor, source_hostname, source_port, observed_at, \
                                last_checked_at, last_seen_at, latency_us, cluster_name, ancestry_uuid, gtid_errant, \
@@ -139,18 +138,18 @@ async fn upsert(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<(), E
         row.push_bind(if heads { one.key.to_string() } else { String::new() });
         row.push("''").push("''").push("NOW(6)").push("NOW(6)");
     });
-    query.push(" ON DUPLICATE KEY UPDATE lane = IF(").push(NEWER);
+    query.push(" ON DUPLICATE KEY UPDATE lane = IF(").push(newer);
     query.push(" AND VALUES(lane) <> '', VALUES(lane), lane)");
     for column in ["facts", "facts_hash", "flavor", "source_hostname", "source_port", "latency_us", "last_checked_at"] {
-        query.push(format_args!(", {column} = IF({NEWER}, VALUES({column}), {column})"));
+        query.push(format_args!(", {column} = IF({newer}, VALUES({column}), {column})"));
     }
-    query.push(format_args!(", last_seen_at = IF({NEWER}, VALUES(last_seen_at), last_seen_at)"));
+    query.push(format_args!(", last_seen_at = IF({newer}, VALUES(last_seen_at), last_seen_at)"));
     query
-        .push(format_args!(", failures = IF({NEWER}, 0, failures), partial_success = IF({NEWER}, 0, partial_success)"));
-    query.push(format_args!(", error_kind = IF({NEWER}, '', error_kind), last_error = IF({NEWER}, '', last_error)"));
-    query.push(format_args!(", changed_at = IF({NEWER}, NOW(6), changed_at)"));
+        .push(format_args!(", failures = IF({newer}, 0, failures), partial_success = IF({newer}, 0, partial_success)"));
+    query.push(format_args!(", error_kind = IF({newer}, '', error_kind), last_error = IF({newer}, '', last_error)"));
+    query.push(format_args!(", changed_at = IF({newer}, NOW(6), changed_at)"));
     // Last, because the conditions before it look at it.
-    query.push(format_args!(", observed_at = IF({NEWER}, VALUES(observed_at), observed_at)"));
+    query.push(format_args!(", observed_at = IF({newer}, VALUES(observed_at), observed_at)"));
     query.build().execute(conn).await.map(|_| ()).map_err(Error::doing(RECORDING))
 }
 
@@ -231,17 +230,17 @@ async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>]) -> Result<
         query.push_bind(one.failure.kind.name()).push(" AS CHAR(32)) AS error_kind, CAST(");
         query.push_bind(cut(&one.failure.message, ERROR_CHARS)).push(" AS CHAR(1024)) AS last_error, CAST(");
         query.push_bind(u8::from(one.failure.kind.is_sign_of_life())).push(" AS UNSIGNED) AS alive, CAST(");
-        query.push_bind(stamp(one.observed_at)).push(" AS DATETIME(6)) AS observed_at");
+        query.push_bind(stamp(one.observed_at)).push(" AS DATETIME(6)) AS failed_at");
     }
     // Straight and by that index: from the few failures to their rows, in key order. On a small table the optimizer would
     // scan, and lock rows of others.
     query.push(
         ") f STRAIGHT_JOIN instance i FORCE INDEX (instance_name) ON i.hostname = f.hostname AND i.port = f.port \
          SET i.failures = i.failures + 1, i.error_kind = f.error_kind, i.last_error = f.last_error, \
-             i.partial_success = f.alive, i.last_checked_at = f.observed_at, i.changed_at = NOW(6), \
-             i.observed_at = f.observed_at \
-         WHERE i.observed_at IS NULL OR i.observed_at < f.observed_at OR i.observed_at > NOW(6) + INTERVAL 10 SECOND",
+             i.partial_success = f.alive, i.last_checked_at = f.failed_at, i.changed_at = NOW(6), i.observed_at = f.failed_at \
+         WHERE i.observed_at IS NULL OR i.observed_at < f.failed_at OR ",
     );
+    query.push(FROM_THE_FUTURE);
     let done = query.build().execute(conn).await.map_err(Error::doing(RECORDING))?;
     Ok(usize::try_from(done.rows_affected()).unwrap_or(usize::MAX))
 }
