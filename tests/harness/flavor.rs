@@ -26,6 +26,15 @@ impl Flavor {
         }
     }
 
+    /// The other family: a fleet's backend need not be of the kind it manages.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Flavor::MySql => Flavor::MariaDb,
+            Flavor::MariaDb => Flavor::MySql,
+        }
+    }
+
     /// Finds the server program, or says which command installs it.
     pub(crate) fn program(self) -> Result<Program> {
         match self {

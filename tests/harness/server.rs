@@ -174,6 +174,13 @@ impl Server {
         Ok(())
     }
 
+    /// One value as root, as text; empty: NULL.
+    pub async fn value(&self, expression: &str) -> Result<String> {
+        let sql = format!("SELECT CAST(({expression}) AS CHAR)");
+        let found: Option<String> = sqlx::query_scalar(&sql).fetch_one(&mut self.connect_root().await?).await?;
+        Ok(found.unwrap_or_default())
+    }
+
     /// Shuts the server down in order (SIGTERM) and waits for its end. Does nothing when it is not running.
     pub async fn stop(&self) -> Result<()> {
         if !self.signal(Signal::TERM)? {

@@ -51,6 +51,16 @@ impl Topology {
         self.servers.iter().find(|(other, _)| other == name).map(|(_, server)| server)
     }
 
+    /// The name of the server with this port.
+    pub fn name_of(&self, port: u16) -> Option<&str> {
+        self.servers.iter().find(|(_, server)| server.port() == port).map(|(name, _)| name.as_str())
+    }
+
+    /// A text with names for addresses.
+    pub fn named(&self, text: &str) -> String {
+        self.servers.iter().fold(text.to_owned(), |text, (name, server)| text.replace(&server.address(), name))
+    }
+
     /// Makes one member follow another.
     pub async fn link(&self, replica: &str, source: &str, link: Link) -> Result<()> {
         let find = |name: &str| self.get(name).with_context(|| format!("no server named {name:?} in this topology"));

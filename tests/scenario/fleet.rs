@@ -92,6 +92,11 @@ impl Fleet {
     pub async fn worker(&mut self, name: &str, args: &[&str]) -> Result<()> {
         let config = self.write_config(name, 0)?;
         self.spawn(name, 0, &config, &[], &[&["worker"], args].concat())?;
+        self.heard(name).await
+    }
+
+    /// Waits until the other processes hear a worker (again).
+    pub async fn heard(&self, name: &str) -> Result<()> {
         let pool = self.pool().await?;
         wait::until(&format!("worker {name} registered"), START_LIMIT, || async {
             let live: i64 = sqlx::query_scalar(

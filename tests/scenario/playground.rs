@@ -85,9 +85,7 @@ impl Playground {
 
     /// One value, as text; empty: NULL.
     pub async fn value(&self, name: &str, expression: &str) -> Result<String> {
-        let mut conn = self.server(name)?.connect_root().await?;
-        let sql = format!("SELECT CAST(({expression}) AS CHAR)");
-        Ok(sqlx::query_scalar::<_, Option<String>>(&sql).fetch_one(&mut conn).await?.unwrap_or_default())
+        self.server(name)?.value(expression).await
     }
 
     /// The application writes (again).
@@ -148,11 +146,7 @@ impl Playground {
 
     /// A text with names for addresses.
     pub fn named(&self, text: &str) -> String {
-        let mut text = text.to_owned();
-        for (name, server) in &self.topology.servers {
-            text = text.replace(&server.address(), name);
-        }
-        text
+        self.topology.named(text)
     }
 
     /// Who replicates from whom, as the servers say.
@@ -169,8 +163,8 @@ impl Playground {
 
     fn link(&self, name: &str, status: &ReplicaStatus) -> String {
         let mark = if status.source_host.starts_with("//") { "//" } else { "" };
-        let found = self.topology.servers.iter().find(|(_, server)| server.port() == status.source_port);
-        let source = found.map_or_else(|| status.source_port.to_string(), |(name, _)| name.clone());
+        let source = self.topology.name_of(status.source_port);
+        let source = source.map_or_else(|| status.source_port.to_string(), str::to_owned);
         let state = match (status.io_running.as_str(), status.sql_running.as_str()) {
             ("Yes", "Yes") => "",
             ("No", "No") => "(stopped)",
@@ -282,11 +276,7 @@ impl Playground {
 
 /// A service and a worker; the backend is of the other flavour.
 async fn fleet(flavor: Flavor, settings: Value) -> Result<Fleet> {
-    let backend = match flavor {
-        Flavor::MySql => Flavor::MariaDb,
-        Flavor::MariaDb => Flavor::MySql,
-    };
-    let mut fleet = Fleet::new(backend, settings).await?;
+    let mut fleet = Fleet::new(flavor.other(), settings).await?;
     fleet.service("service", &[]).await?;
     fleet.worker("worker", &[]).await?;
     Ok(fleet)

@@ -1,5 +1,6 @@
 //! Workers are killed in the middle of operations: another one finishes each, or refuses cleanly, soon; never do two of
-//! them act; afterwards everything replicates, from where it did or from where it was asked to.
+//! them act, not even when one was only frozen and wakes up; afterwards everything replicates, from where it did or from
+//! where it was asked to.
 //!
 //! `ORCHESTRATOR_KILLS=all` kills within and after each single step instead of at a few of them.
 
@@ -31,6 +32,8 @@ const PRIMARIES: [&str; 3] = ["a", "p", "x"];
 const BEYOND_SILENCE: Duration = Duration::from_secs(3);
 /// Kills for each operation, unless all are asked for.
 const FEW: usize = 2;
+/// A worker is frozen within the third step of a relocation: there is something to lose, and something left to do.
+const FROZEN_AT: usize = 4;
 /// No operation here has as many moments.
 const MOST: usize = 60;
 const LIMIT: Duration = Duration::from_secs(60);
@@ -61,9 +64,11 @@ async fn another_worker_goes_on_with_what_a_killed_one_had_begun(#[case] flavor:
             night.round(kind, moment).await.with_context(|| format!("{flavor}, {kind:?}, killed at {moment}"))?;
         }
     }
+    night.awakening(Kind::Relocate).await.with_context(|| format!("{flavor}, frozen"))?;
     night.nothing_lost().await?;
+    // How soon after a death an operation ends is a figure people ask for.
     println!(
-        "{flavor}: {} kills; from death to end: median {:.1} s, longest {:.1} s, allowed {:.1} s",
+        "{flavor}: {} losses; from death to end: median {:.1} s, longest {:.1} s, allowed {:.1} s",
         night.took.len(),
         median(&mut night.took),
         night.took.last().copied().unwrap_or_default(),
@@ -109,9 +114,8 @@ struct Night {
 
 impl Night {
     async fn start(flavor: Flavor) -> Result<Self> {
-        let backend = if flavor == Flavor::MySql { Flavor::MariaDb } else { Flavor::MySql };
         let settings = json!({ "ReplicationCredentialsQuery": credentials_query() });
-        let mut fleet = Fleet::new(backend, settings).await?;
+        let mut fleet = Fleet::new(flavor.other(), settings).await?;
         let (topology, started) =
             tokio::join!(Topology::start(flavor, TEXT), fleet.service("service", &["--no-worker"]));
         let topology = topology?;
@@ -179,18 +183,45 @@ impl Night {
     /// One operation, one death.
     async fn round(&mut self, kind: Kind, moment: usize) -> Result<()> {
         let id = self.submit(kind).await?;
-        let Some(dead) = self.kill_at(id, moment).await? else {
+        let Some(dead) = self.executor_at(id, moment).await? else {
             println!("{kind:?}, moment {moment}: ended before");
             self.judge(kind, id).await?;
             return Ok(());
         };
+        self.fleet.kill(&dead)?;
+        self.taken_up(kind, id, &dead).await?;
+        self.hire().await
+    }
+
+    /// One operation whose worker is frozen within a step, and wakes up when another one has ended it: what it still
+    /// believes to be its own is not.
+    async fn awakening(&mut self, kind: Kind) -> Result<()> {
+        let id = self.submit(kind).await?;
+        let frozen = self.executor_at(id, FROZEN_AT).await?.context("ended before")?;
+        self.fleet.signal(&frozen, "STOP")?;
+        let done = self.taken_up(kind, id, &frozen).await?;
+        let (operation, steps) = (self.executor.operation(id).await?, self.executor.steps(id).await?);
+        self.fleet.signal(&frozen, "CONT")?;
+        self.fleet.heard(&frozen).await?;
+        // It carries on with whatever it has before it ends.
+        self.fleet.signal(&frozen, "TERM")?;
+        self.fleet.ended(&frozen, LIMIT).await?;
+        ensure!(self.executor.steps(id).await? == steps, "{frozen} went on: {:?}", self.executor.steps(id).await?);
+        let now = self.executor.operation(id).await?;
+        ensure!((now.run, now.state, &now.outcome) == (operation.run, operation.state, &operation.outcome), "{now:?}");
+        ensure!(self.judge(kind, id).await? == done, "{frozen} has changed something");
+        self.hire().await
+    }
+
+    /// Another worker than the lost one ends it, soon, and things are as it says; was it done?
+    async fn taken_up(&mut self, kind: Kind, id: u64, dead: &str) -> Result<bool> {
         let died = Instant::now();
         let at_death = self.executor.steps(id).await?;
         let operation = self.ended(id).await?;
         let took = died.elapsed();
         self.took.push(took.as_secs_f64());
         let last = at_death.last().map_or_else(String::new, |step| format!("{} of {:?}", step.state, step.text));
-        println!("{kind:?}, moment {moment}: {dead} died with {last}; {} after {took:.1?}", operation.state.name());
+        println!("{kind:?}: {dead} was lost with {last}; {} after {took:.1?}", operation.state.name());
         ensure!(took <= DEAD_AFTER + BEYOND_SILENCE, "ended after {took:?}: {operation:?}");
         ensure!(operation.run == 2 && operation.executor != dead, "not taken up by another: {operation:?}");
         self.never_two(id, &at_death).await?;
@@ -198,11 +229,11 @@ impl Night {
         ensure!(locks.is_empty(), "locks are left: {locks:?}");
         let done = self.judge(kind, id).await?;
         ensure!(done == (operation.state == State::Done), "says {:?}, but done: {done}", operation.state);
-        self.hire().await
+        Ok(done)
     }
 
-    /// Kills the worker that carries it out, at a moment: 2 n is within step n, 2 n + 1 after it. `None`: it ended before.
-    async fn kill_at(&mut self, id: u64, moment: usize) -> Result<Option<String>> {
+    /// Who carries it out, at a moment: 2 n is within step n, 2 n + 1 after it. `None`: it ended before.
+    async fn executor_at(&self, id: u64, moment: usize) -> Result<Option<String>> {
         let begun = Instant::now();
         loop {
             let steps = self.executor.steps(id).await?;
@@ -212,7 +243,6 @@ impl Night {
                 if executor.state.has_ended() {
                     return Ok(None);
                 }
-                self.fleet.kill(&executor.executor)?;
                 return Ok(Some(executor.executor));
             }
             ensure!(begun.elapsed() < LIMIT, "moment {moment} never came: {:?}", self.executor.operation(id).await?);
@@ -229,7 +259,11 @@ impl Night {
         // One may have been on its way to the backend when the worker died.
         ensure!(old.len() <= at_death.len() + 1, "the dead went on: {old:?}");
         for earlier in &old {
-            let closed = earlier.deadline_at.min(earlier.ended_at.unwrap_or(earlier.deadline_at));
+            // The dead may have sent what it did not record as done until the last moment that it had for it.
+            let closed = match (earlier.state.as_str(), earlier.ended_at) {
+                ("done", Some(ended)) => ended,
+                _ => earlier.deadline_at,
+            };
             let later = |step: &&StepRow| {
                 step.token > earlier.token && step.begun_at >= closed && step.worker != earlier.worker
             };
@@ -277,8 +311,8 @@ impl Night {
         let server = &self.topology[name];
         let status = replica_status(self.topology.flavor, &mut server.connect_root().await?).await?;
         let found = status.filter(|status| !status.source_host.is_empty()).map(|status| {
-            let source = self.topology.servers.iter().find(|(_, server)| server.port() == status.source_port);
-            source.map_or_else(|| status.source_port.to_string(), |(name, _)| name.clone())
+            let source = self.topology.name_of(status.source_port);
+            source.map_or_else(|| status.source_port.to_string(), str::to_owned)
         });
         Ok(found)
     }

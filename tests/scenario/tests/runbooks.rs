@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use harness::{Flavor, Topology};
+use anyhow::{Context, Result, ensure};
+use harness::{Flavor, Topology, replica_status};
 use scenario::{Fleet, Output, wait};
 use serde_json::json;
 
@@ -53,12 +53,8 @@ impl Runbooks {
     /// Who replicates from whom, by the servers' own word.
     async fn source_port(&self, name: &str) -> Result<u16> {
         let mut conn = self.topology[name].connect_root().await?;
-        let row = sqlx::raw_sql("SHOW SLAVE STATUS").fetch_one(&mut conn).await?;
-        Ok(sqlx::Row::try_get_unchecked::<u32, _>(&row, "Master_Port")
-            .or_else(|_| {
-                sqlx::Row::try_get_unchecked::<String, _>(&row, "Master_Port").map(|port| port.parse().unwrap_or(0))
-            })?
-            .try_into()?)
+        let status = replica_status(self.topology.flavor, &mut conn).await?;
+        Ok(status.with_context(|| format!("{name} is no replica"))?.source_port)
     }
 
     async fn check(&self, tree: &[(&str, &str)]) -> Result<()> {

@@ -51,8 +51,7 @@ async fn every_move_on_mysql_without_gtid() -> Result<()> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_move_on_mariadb_without_gtid() -> Result<()> {
-    let query = format!("SELECT '{}', '{}'", harness::REPLICATION.user, harness::REPLICATION.password);
-    let settings = serde_json::json!({ "ReplicationCredentialsQuery": query });
+    let settings = serde_json::json!({ "ReplicationCredentialsQuery": scenario::credentials_query() });
     let mut all = Playground::start_with(Flavor::MariaDb, TWO_TIERS, settings).await?;
     for name in ["b", "c", "d", "e"] {
         let change = "STOP SLAVE; CHANGE MASTER TO MASTER_USE_GTID = no; START SLAVE";

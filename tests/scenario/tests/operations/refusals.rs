@@ -25,7 +25,7 @@ struct Unsafe {
     command: &'static str,
     rule: &'static str,
     said: &'static str,
-    /// (server, statements before, statements after)
+    /// (server, statements before, statements after); after each the application writes some rows.
     arranged: &'static [(&'static str, &'static str, &'static str)],
 }
 
@@ -86,15 +86,16 @@ const ON_MYSQL: &[Unsafe] = &[
     ),
     arranged(&[("c", "STOP REPLICA", "START REPLICA")], "relocate -i @d -d @c", "not-replicating", "c"),
     arranged(
-        &[("c", "STOP REPLICA; DO SLEEP(0.2)", "START REPLICA"), ("a", "FLUSH BINARY LOGS", "DO 0")],
+        &[("c", "STOP REPLICA", "START REPLICA"), ("a", "FLUSH BINARY LOGS", "DO 0")],
         "purge-binary-logs -i @a --binlog latest",
         "replica-needs-log",
         "c",
     ),
     arranged(
         &[
-            ("c", "STOP REPLICA; DO SLEEP(0.5)", "START REPLICA"),
-            ("d", "STOP REPLICA SQL_THREAD; DO SLEEP(0.5); STOP REPLICA", "START REPLICA"),
+            ("c", "STOP REPLICA", "START REPLICA"),
+            ("d", "STOP REPLICA SQL_THREAD", "START REPLICA"),
+            ("d", "STOP REPLICA", "DO 0"),
         ],
         "relocate -i @d -d @c",
         "unapplied-relay-log",
@@ -102,8 +103,9 @@ const ON_MYSQL: &[Unsafe] = &[
     ),
     arranged(
         &[
-            ("d", "STOP REPLICA; DO SLEEP(0.3)", "START REPLICA"),
-            ("c", "FLUSH BINARY LOGS; DO SLEEP(1.2); PURGE BINARY LOGS BEFORE NOW()", "DO 0"),
+            ("d", "STOP REPLICA", "START REPLICA"),
+            // Every log but the last.
+            ("c", "FLUSH BINARY LOGS; PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY", "DO 0"),
         ],
         "relocate -i @d -d @c",
         "purged-gtid",
@@ -136,6 +138,9 @@ const NO_DELAY: &str = "STOP REPLICA SQL_THREAD; CHANGE REPLICATION SOURCE TO SO
 const OTHER_CHANNEL: &str =
     "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.0.0.1', SOURCE_PORT = 1 FOR CHANNEL 'other'";
 
+/// Rows that the application writes after each arrangement.
+const ROWS: usize = 10;
+
 const LOG_ON: &str = "SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -167,6 +172,8 @@ async fn refused_each(all: &Playground, list: &[Unsafe], links: &str) -> Result<
     for one in list {
         for (name, before, _) in one.arranged {
             all.sql(name, before).await.with_context(|| one.command.to_owned())?;
+            // Whoever was stopped lacks something, whoever only receives has received something.
+            all.rows_written(ROWS).await?;
         }
         let checked = check(all, one).await;
         wrong.extend(checked.err().map(|error| format!("{error:#}")));

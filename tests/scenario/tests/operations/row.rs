@@ -11,10 +11,18 @@ pub(crate) struct Row {
     links: &'static str,
     /// What it prints, with names for addresses.
     stdout: &'static str,
+    /// What else is so afterwards, when no link tells: server, expression, value.
+    value: Option<(&'static str, &'static str, &'static str)>,
+}
+
+impl Row {
+    pub(crate) const fn with(self, server: &'static str, expression: &'static str, value: &'static str) -> Row {
+        Row { value: Some((server, expression, value)), ..self }
+    }
 }
 
 pub(crate) const fn row(command: &'static str, links: &'static str, stdout: &'static str) -> Row {
-    Row { command, links, stdout }
+    Row { command, links, stdout, value: None }
 }
 
 /// Runs them one after the other; after each everything is settled and the audit has one entry more.
@@ -32,7 +40,12 @@ async fn run(playground: &mut Playground, row: &Row) -> Result<()> {
     let stdout = playground.ok(row.command).await?;
     let took = begun.elapsed();
     playground.settled(row.links).await?;
+    // Tells where a slow run has lost its time.
     eprintln!("{:5} ms, settled after {:5} ms: {}", took.as_millis(), begun.elapsed().as_millis(), row.command);
+    if let Some((server, expression, wanted)) = row.value {
+        let value = playground.value(server, expression).await?;
+        ensure!(value == wanted, "{expression} of {server} is {value:?}, expected {wanted:?}");
+    }
     // The order is that of ports, which is not ours to choose.
     ensure!(sorted(&stdout) == sorted(row.stdout), "it printed {stdout:?}, expected {:?}", row.stdout);
     ensure!(playground.audited(word, "").await? == before + 1, "no entry {word} in the audit");
