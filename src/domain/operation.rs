@@ -217,6 +217,12 @@ fn by_request(request: &Request, world: &World<'_>) -> Result<Plan, Refusal> {
         Request::SetSemiSync { instance, side, enabled } => {
             semi_sync::switch(request, instance, *side, *enabled, world)
         }
+        Request::Recover { failed, recovery } => Err(Refusal::new(
+            Rule::BadArgument,
+            failed,
+            format!("recovery {recovery} is carried out by the recovery engine, in phases; it has no plan as a whole"),
+            format!("see what it does: recovery {recovery}"),
+        )),
     }
 }
 

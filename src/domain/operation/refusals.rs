@@ -243,3 +243,8 @@ fn bulk_requests_that_move_nobody_say_why_for_each() {
         refusal.reason.contains("none of 2") && refusal.reason.contains("c:3306") && refusal.reason.contains("d:3306")
     );
 }
+
+#[test]
+fn a_recovery_has_no_plan_as_a_whole() {
+    check("a", Request::Recover { failed: key("a"), recovery: 7 }, Rule::BadArgument, "recovery 7");
+}

@@ -124,6 +124,8 @@ pub enum Request {
     GtidErrantInjectEmpty { instance: InstanceKey },
     /// Switch one side of semi-synchronous replication.
     SetSemiSync { instance: InstanceKey, side: SemiSyncSide, enabled: bool },
+    /// Recover from the failure of a server, or take over from it: what its recovery, of this number, says.
+    Recover { failed: InstanceKey, recovery: u64 },
 }
 
 impl Request {
@@ -173,6 +175,7 @@ impl Request {
             Self::SetSemiSync { side: SemiSyncSide::Source, enabled: false, .. } => "disable-semi-sync-master",
             Self::SetSemiSync { side: SemiSyncSide::Replica, enabled: true, .. } => "enable-semi-sync-replica",
             Self::SetSemiSync { side: SemiSyncSide::Replica, enabled: false, .. } => "disable-semi-sync-replica",
+            Self::Recover { .. } => "recover",
         }
     }
 
@@ -218,6 +221,7 @@ impl Request {
             | Self::GtidErrantResetMaster { instance }
             | Self::GtidErrantInjectEmpty { instance }
             | Self::SetSemiSync { instance, .. } => instance,
+            Self::Recover { failed, .. } => failed,
         }
     }
 

@@ -284,6 +284,7 @@ impl fmt::Display for Request {
                 write!(f, " to {until}{}", if *force { ", whatever its replicas need" } else { "" })
             }
             Self::KillQuery { id, .. } => write!(f, ", connection {id}"),
+            Self::Recover { recovery, .. } => write!(f, ", recovery {recovery}"),
             _ => Ok(()),
         }
     }

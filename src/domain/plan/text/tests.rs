@@ -117,6 +117,7 @@ fn a_request_names_its_arguments() {
         Request::KillQuery { instance: key("a"), id: 7 },
         Request::Repoint { instance: key("a"), below: None },
         Request::Repoint { instance: key("a"), below: Some(key("b")) },
+        Request::Recover { failed: key("a"), recovery: 7 },
     ];
     let shown: Vec<String> = shown.iter().map(ToString::to_string).collect();
     let expected = [
@@ -125,6 +126,7 @@ fn a_request_names_its_arguments() {
         "kill-query a:3306, connection 7",
         "repoint a:3306",
         "repoint a:3306 below b:3306",
+        "recover a:3306, recovery 7",
     ];
     assert_eq!(shown, expected);
 }
