@@ -2,6 +2,7 @@
 //! original took it for one that never matches.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use regex::Regex;
 
@@ -29,6 +30,8 @@ pub struct Patterns {
     pub region: Option<Regex>,
     pub physical_environment: Option<Regex>,
     pub pseudo_gtid: Option<Regex>,
+    /// Filters on clusters in alphabetical order, with the time that a failure there must have been seen.
+    pub confirmations: Vec<(ClusterFilter, Duration)>,
     /// Expressions on the cluster name in alphabetical order, with the alias each gives.
     pub cluster_aliases: Vec<(Regex, String)>,
 }
@@ -92,6 +95,7 @@ impl Patterns {
                 "RecoverIntermediateMasterClusterFilters",
                 ClusterFilter::compile(&recovery.recover_intermediate_master_cluster_filters),
             ),
+            confirmations: confirmations(found, &settings.detection.failure_confirmation_seconds_by_cluster),
             reject_hostname_resolve: single(
                 found,
                 "RejectHostnameResolvePattern",
@@ -108,6 +112,12 @@ impl Patterns {
             cluster_aliases: aliases(found, &classification.cluster_name_to_alias),
         };
         (patterns, problems)
+    }
+
+    /// How long a failure of this cluster must have been seen; `otherwise` where no filter matches.
+    pub fn confirmation(&self, name: &str, alias: &str, otherwise: Duration) -> Duration {
+        let found = self.confirmations.iter().find(|(filter, _)| filter.matches(name, alias));
+        found.map_or(otherwise, |(_, time)| *time)
     }
 
     /// The alias that `ClusterNameToAlias` gives to a cluster.
@@ -160,6 +170,27 @@ fn with_group(problems: &mut Vec<Problem>, key: &'static str, pattern: &str) -> 
 fn pseudo_gtid(problems: &mut Vec<Problem>, settings: &Settings) -> Option<Regex> {
     let section = &settings.pseudo_gtid;
     if section.pattern_is_fixed_substring { None } else { single(problems, "PseudoGTIDPattern", &section.pattern) }
+}
+
+fn confirmations(problems: &mut Vec<Problem>, map: &BTreeMap<String, String>) -> Vec<(ClusterFilter, Duration)> {
+    const KEY: &str = "FailureConfirmationSecondsByCluster";
+    let mut compiled = Vec::new();
+    for (filter, seconds) in map {
+        let Ok(seconds) = seconds.trim().parse::<u32>() else {
+            let text = format!("gives `{}` the time `{}`", printable(filter), printable(seconds));
+            problems.push(Problem::key(KEY, text, "write whole seconds, such as \"2\""));
+            continue;
+        };
+        match ClusterFilter::compile(std::slice::from_ref(filter)) {
+            Ok(filter) => compiled.push((filter, Duration::from_secs(u64::from(seconds)))),
+            Err(bad) => {
+                let reason = bad.into_iter().next().map(|bad| bad.reason).unwrap_or_default();
+                let text = format!("has a bad filter `{}`: {reason}", printable(filter));
+                problems.push(Problem::key(KEY, text, REMEDY));
+            }
+        }
+    }
+    compiled
 }
 
 fn aliases(problems: &mut Vec<Problem>, map: &BTreeMap<String, String>) -> Vec<(Regex, String)> {

@@ -9,6 +9,8 @@ section! {
         "For this long after a recovery that nobody acknowledged there is no further automatic one in the cluster.";
     recovery_period_block_minutes: u64 = 60 => "RecoveryPeriodBlockMinutes", NotYet("recovery"), Live,
         "Older form, used only where `RecoveryPeriodBlockSeconds` is 0.";
+    max_concurrent: u64 = 50 => "RecoveryMaxConcurrent" (New), Effective, Live,
+        "At most so many clusters are recovered automatically at once; others wait until one has ended. 0 = no limit.";
     recover_master_cluster_filters: Vec<String> = Vec::new() => "RecoverMasterClusterFilters", NotYet("recovery"), Live,
         "Clusters whose dead primary is replaced automatically.";
     recover_intermediate_master_cluster_filters: Vec<String> = Vec::new() => "RecoverIntermediateMasterClusterFilters", NotYet("recovery"), Live,
