@@ -10,6 +10,7 @@
 //! To add a kind: a file with `impl Job`, one line in [`registry()`]; if it is periodic, a duty in
 //! `service/leader/duties`.
 
+mod acting;
 mod context;
 mod discover;
 mod expire;
@@ -19,9 +20,11 @@ mod names;
 mod operate;
 mod probe_dead;
 mod probe_shard;
+mod probe_urgent;
 mod probing;
 mod recorder;
 mod registry;
+mod rounds;
 mod rules;
 mod snapshot_topologies;
 mod trim_audit;
@@ -36,6 +39,7 @@ pub use names::Names;
 pub use operate::Operate;
 pub use probe_dead::ProbeDead;
 pub use probe_shard::{ProbeShard, Target};
+pub use probe_urgent::ProbeUrgent;
 pub use probing::neighbours;
 pub use recorder::Recorder;
 pub use registry::registry;

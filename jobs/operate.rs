@@ -16,7 +16,6 @@ mod conclusion;
 mod locks;
 mod orphans;
 mod put_back;
-mod world;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,29 +23,20 @@ use std::time::Duration;
 
 use domain::instance::InstanceKey;
 use domain::operation::World;
-use domain::plan::{Baseline, Plan, Refusal, Rule, running_threads};
-use operations::{Ending, MySqlFleet, Options, Report, Resolver, StoreLedger, execute};
+use domain::plan::{Baseline, Plan, Refusal, Rule};
 use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
 use serde::{Deserialize, Serialize};
-use store::maintenance::{Claim, FencingToken};
-use store::operations::{Begun, Operation, Run, State};
-use tokio_util::sync::CancellationToken;
+use store::maintenance::Claim;
+use store::operations::{Begun, State};
 
 use crate::Context;
-use crate::context::Configuration;
+use crate::acting::{Gathered, LOCK_FOR, Tokens, Work, gather, look_again, note_running, options};
 use conclusion::{End, state_of};
 pub(crate) use orphans::adopt;
 use put_back::intended;
-use world::Gathered;
 
-/// Locks taken before the plan is final hold for this long: two looks at the whole cluster and a plan.
-const LOCK_FOR: Duration = Duration::from_secs(60);
-/// Added to the moment after which a lost worker sends nothing any more: an order on its way arrives by then.
-const ARRIVAL: Duration = Duration::from_millis(500);
 /// Plans made under locks before the world counts as restless.
 const PLANS: usize = 3;
-
-type Tokens = BTreeMap<InstanceKey, FencingToken>;
 
 /// Carrying out of one operation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,16 +88,6 @@ impl Job for Operate {
     }
 }
 
-/// One run of one operation.
-pub(crate) struct Work<'a> {
-    pub(crate) ctx: &'a Arc<Context>,
-    pub(crate) config: &'a Arc<Configuration>,
-    pub(crate) attempt: &'a Attempt,
-    pub(crate) operation: Operation,
-    pub(crate) run: Run,
-    pub(crate) claim: Claim<'a>,
-}
-
 /// A final plan with the locks it has.
 struct Ready {
     plan: Plan,
@@ -147,7 +127,7 @@ impl Work<'_> {
     /// A first run: nothing was touched yet.
     async fn begin(&self) -> Result<End, JobError> {
         let baseline = Baseline::new();
-        let gathered = world::gather(self).await?;
+        let gathered = gather(self).await?;
         let plan = match self.plan(&gathered, &baseline) {
             Ok(plan) => plan,
             Err(end) => return Ok(end),
@@ -165,7 +145,7 @@ impl Work<'_> {
     async fn resume(&self, first: &Plan, tokens: Tokens) -> Result<End, JobError> {
         let baseline = self.operation.baseline.clone().unwrap_or_default();
         self.wait_for_the_lost().await?;
-        let gathered = world::gather(self).await?;
+        let gathered = gather(self).await?;
         let planned = self.plan(&gathered, &baseline);
         let refusal = match planned {
             Ok(plan) => match self.make_ready(plan, gathered, tokens.clone(), &baseline).await? {
@@ -186,20 +166,6 @@ impl Work<'_> {
             Err(end) => end,
         };
         self.put_back(first, tokens, &baseline, refusal).await
-    }
-
-    /// Waits until nothing that an earlier run was allowed to send can still be sent.
-    async fn wait_for_the_lost(&self) -> Result<(), JobError> {
-        loop {
-            let pending = store::operations::pending(&self.ctx.pool, self.run).await.map_err(JobError::retry)?;
-            if pending.is_zero() {
-                break;
-            }
-            tokio::time::sleep(pending).await;
-        }
-        tokio::time::sleep(ARRIVAL).await;
-        store::operations::close_steps(&self.ctx.pool, self.run).await.map_err(JobError::retry)?;
-        Ok(())
     }
 
     fn plan(&self, gathered: &Gathered, baseline: &Baseline) -> Result<Plan, End> {
@@ -235,7 +201,7 @@ impl Work<'_> {
                 Ok(withheld) => withheld,
                 Err(end) => return Ok(Err(end)),
             };
-            gathered = world::gather(self).await?;
+            gathered = gather(self).await?;
             let next = match self.plan(&gathered, baseline) {
                 Ok(next) => next,
                 Err(end) => return Ok(Err(end)),
@@ -258,67 +224,12 @@ impl Work<'_> {
     /// Keeps the plan and what ran before it, executes it, and looks at what became of it.
     async fn carry_out(&self, ready: Ready, mut baseline: Baseline) -> Result<End, JobError> {
         let Ready { plan, gathered, tokens, withheld } = ready;
-        for key in plan.servers() {
-            if let Some(instance) = gathered.instances.get(&key).filter(|one| one.facts.is_replica()) {
-                baseline.entry(key).or_insert_with(|| running_threads(&instance.facts));
-            }
-        }
+        note_running(&mut baseline, &plan, &gathered);
         let kept = store::operations::save_plan(&self.ctx.pool, self.run, &plan, &baseline).await;
         self.still_ours(kept)?;
         let options = options(&gathered, self.attempt.cancelled.clone(), withheld);
         let report = self.execute(&plan, &gathered, tokens, &options).await?;
+        look_again(self, &plan.servers()).await;
         Ok(End::Executed { plan: Box::new(plan), report })
     }
-
-    /// Runs a plan under these locks; an error means that the operation is not ours, or cannot be recorded, any more.
-    async fn execute(
-        &self,
-        plan: &Plan,
-        gathered: &Gathered,
-        tokens: Tokens,
-        options: &Options,
-    ) -> Result<Report, JobError> {
-        let ledger = StoreLedger::new(self.ctx.pool.clone(), self.run, &self.attempt.worker, tokens);
-        let query = &self.config.settings.discovery.replication_credentials_query;
-        let names = gathered.names_for_replicas();
-        let fleet = MySqlFleet::new(&self.ctx.prober, self.resolver(), names, query);
-        let report = execute(plan, &fleet, &ledger, options).await;
-        match &report.ending {
-            Ending::Fenced(reason) => Err(JobError::give_up(format!(
-                "operation {} was taken from {}: {reason}",
-                self.operation.id, self.attempt.worker
-            ))),
-            Ending::LedgerAway(reason) => Err(JobError::retry(reason.clone())),
-            Ending::Ended | Ending::HeadFailed(_) | Ending::Cancelled => {
-                world::look_again(self, &plan.servers()).await;
-                Ok(report)
-            }
-        }
-    }
-
-    /// A compare-and-set on the operation: an error when it is another's by now.
-    fn still_ours(&self, written: Result<bool, store::Error>) -> Result<(), JobError> {
-        match written {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(JobError::give_up(format!(
-                "operation {} was taken from {} by another worker",
-                self.operation.id, self.attempt.worker
-            ))),
-            Err(error) => Err(JobError::retry(error)),
-        }
-    }
-
-    /// Resolves names as the recording of probes does.
-    fn resolver(&self) -> Resolver {
-        let (ctx, config) = (Arc::clone(self.ctx), Arc::clone(self.config));
-        Box::new(move |facts| {
-            let (ctx, config) = (Arc::clone(&ctx), Arc::clone(&config));
-            Box::pin(async move { ctx.names.resolve_facts(&ctx.pool, &config, facts).await })
-        })
-    }
-}
-
-fn options(gathered: &Gathered, cancelled: CancellationToken, withheld: BTreeMap<InstanceKey, String>) -> Options {
-    let max_parallel = usize::try_from(gathered.policy.max_parallel).unwrap_or(1);
-    Options { max_parallel, cancelled, withheld }
 }

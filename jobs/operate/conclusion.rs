@@ -5,7 +5,7 @@ use operations::{BranchResult, Ending, InstanceError, Moved, OperationOutcome, R
 use queue::JobError;
 use store::operations::{Finish, Operation, State};
 
-use super::Work;
+use crate::acting::Work;
 
 /// How a run ends.
 pub(crate) enum End {
@@ -87,16 +87,6 @@ impl Work<'_> {
         self.still_ours(store::operations::finish(&self.ctx.pool, self.run, finish).await)?;
         tracing::info!(operation.id = outcome.operation, state = outcome.state, message, "an operation ended");
         if state == State::Failed { Err(JobError::give_up(outcome.error)) } else { Ok(value) }
-    }
-
-    /// Our token fires when an operator cancels the job, and also when this worker must stop.
-    async fn is_only_stopping(&self) -> Result<bool, JobError> {
-        if self.attempt.job_id == 0 {
-            return Ok(false);
-        }
-        let mut conn = self.ctx.pool.acquire().await.map_err(JobError::retry)?;
-        let job = queue::show(&mut conn, self.attempt.job_id).await.map_err(JobError::retry)?;
-        Ok(job.is_some_and(|job| !job.cancel_requested))
     }
 
     fn outcome(&self, end: End, state: State) -> OperationOutcome {

@@ -8,8 +8,7 @@ use queue::JobError;
 use store::maintenance::Maintenance;
 
 use super::conclusion::End;
-use super::world::Gathered;
-use super::{Tokens, Work};
+use crate::acting::{Gathered, Tokens, Work};
 
 /// Branches that may not begin, by their instance, with the reason.
 type Withheld = BTreeMap<InstanceKey, String>;
@@ -17,42 +16,16 @@ type Withheld = BTreeMap<InstanceKey, String>;
 /// Locks what the plan needs and has not yet, in the order of keys: what it needs as a whole, or nothing at all; then for
 /// each branch what that branch needs, or the branch is withheld.
 pub(crate) async fn take(work: &Work<'_>, plan: &Plan, tokens: &mut Tokens) -> Result<Result<Withheld, End>, JobError> {
-    if let Err(held) = take_all(work, &plan.locks, tokens).await? {
+    if let Err(held) = work.lock(&plan.locks, tokens).await? {
         return Ok(Err(conflict(&work.operation.instance, held)));
     }
     let mut withheld = Withheld::new();
     for branch in &plan.branches {
-        if let Err(held) = take_all(work, &branch.locks, tokens).await? {
+        if let Err(held) = work.lock(&branch.locks, tokens).await? {
             withheld.insert(branch.instance.clone(), held);
         }
     }
     Ok(all_withheld(plan, &withheld).map_or(Ok(withheld), Err))
-}
-
-/// One more lock; the inner error says who holds it.
-pub(crate) async fn take_one(
-    work: &Work<'_>,
-    key: &InstanceKey,
-    tokens: &mut Tokens,
-) -> Result<Result<(), String>, JobError> {
-    take_all(work, std::slice::from_ref(key), tokens).await
-}
-
-async fn take_all(work: &Work<'_>, keys: &[InstanceKey], tokens: &mut Tokens) -> Result<Result<(), String>, JobError> {
-    let missing: Vec<InstanceKey> = keys.iter().filter(|key| !tokens.contains_key(key)).cloned().collect();
-    if missing.is_empty() {
-        return Ok(Ok(()));
-    }
-    match store::maintenance::begin_for_operation(&work.ctx.pool, work.run, &missing, work.claim).await {
-        Ok(Some(taken)) => {
-            tokens.extend(taken);
-            Ok(Ok(()))
-        }
-        Ok(None) => work.still_ours(Ok(false)).map(Ok),
-        Err(error @ store::Error::Refused { .. }) => Ok(Err(error.to_string())),
-        Err(error @ store::Error::Invalid { .. }) => Err(JobError::give_up(error)),
-        Err(error) => Err(JobError::retry(error)),
-    }
 }
 
 /// Do both plans need the same locks, as wholes and in their branches?

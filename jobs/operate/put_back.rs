@@ -8,7 +8,7 @@ use queue::JobError;
 use tokio_util::sync::CancellationToken;
 
 use super::conclusion::End;
-use super::{Tokens, Work, locks, options, world};
+use crate::acting::{Tokens, Work, gather, look_again, options};
 
 /// Limit of a start that puts back what a lost worker stopped.
 const START_SECONDS: u32 = 10;
@@ -30,7 +30,7 @@ impl Work<'_> {
 
     /// Starts threads that are to run and do not; says what could not be started.
     pub(super) async fn start_stopped(&self, mut tokens: Tokens, wanted: &Baseline) -> Result<Vec<String>, JobError> {
-        let gathered = world::gather(self).await?;
+        let gathered = gather(self).await?;
         let mut branches = Vec::new();
         let mut errors = Vec::new();
         for (key, wanted) in wanted {
@@ -38,7 +38,7 @@ impl Work<'_> {
                 continue;
             };
             if !tokens.contains_key(key) {
-                match locks::take_one(self, key, &mut tokens).await? {
+                match self.lock(std::slice::from_ref(key), &mut tokens).await? {
                     Ok(()) => {}
                     Err(held) => {
                         errors.push(format!("{key} was not started again: {held}"));
@@ -72,6 +72,7 @@ impl Work<'_> {
             // Putting back is not cancelled: the wish to stop is one reason for it.
             let options = options(&gathered, CancellationToken::new(), BTreeMap::new());
             let report = self.execute(&plan, &gathered, tokens, &options).await?;
+            look_again(self, &plan.servers()).await;
             errors.extend(report.branches.iter().filter_map(|branch| branch.result.error()));
         }
         Ok(errors)

@@ -1,6 +1,7 @@
-//! The world of an operation: all instances of the clusters concerned, asked right now.
+//! The world of an operation or recovery: all instances of the clusters concerned, asked right now.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use domain::instance::{Answer, DbMicros, FailureKind, Instance, InstanceKey};
 use domain::operation::{Equivalence, LogPlace, Policy};
@@ -11,7 +12,7 @@ use super::Work;
 use crate::context::Configuration;
 use crate::probing;
 
-/// Looks under way at once, for one operation: it mostly waits, and its cluster is one of many.
+/// Looks under way at once, for one operation or recovery: it mostly waits, and its cluster is one of many.
 const SIDE_BY_SIDE: usize = 64;
 
 /// Sources above sources that are followed; rings end sooner, because each server is read once.
@@ -33,41 +34,75 @@ impl Gathered {
     }
 }
 
-/// Asks every member of the clusters concerned, records the answers, and reads everything back. A server that does not
-/// answer is there with what it last said, and with its failure.
+/// A server for whose answer nobody waits long: it was asked before, and gave none.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Hurry<'a> {
+    pub(crate) server: &'a InstanceKey,
+    pub(crate) at_most: Duration,
+}
+
+/// Asks every member of the clusters that the request names, see [`gather_around`].
 pub(crate) async fn gather(work: &Work<'_>) -> Result<Gathered, JobError> {
-    let members: BTreeSet<InstanceKey> = load(work).await?.into_keys().collect();
-    ask(work, members.into_iter().collect()).await?;
-    let instances = load(work).await?;
-    let now = store::database_now(&work.ctx.pool).await.map_err(JobError::retry)?;
-    let equivalences = equivalences(work, &instances).await?;
+    gather_around(work, &named(work), None).await
+}
+
+/// Asks every member of the clusters of these servers, records the answers, and reads everything back. A server that does
+/// not answer is there with what it last said, and with its failure.
+pub(crate) async fn gather_around(
+    work: &Work<'_>,
+    named: &[InstanceKey],
+    hurry: Option<Hurry<'_>>,
+) -> Result<Gathered, JobError> {
+    let members: Vec<InstanceKey> = load(work, named).await?.into_keys().collect();
+    ask(work, members, hurry).await?;
+    let now = async { store::database_now(&work.ctx.pool).await.map_err(JobError::retry) };
+    let (instances, now) = futures::future::try_join(load(work, named), now).await?;
+    let equivalences = equivalences(work, named, &instances).await?;
     Ok(Gathered { instances, equivalences, policy: policy(work.config), now })
+}
+
+/// The members of the clusters of these servers, and whoever is around these, as they are known.
+pub(crate) async fn members(work: &Work<'_>, named: &[InstanceKey]) -> Result<Vec<InstanceKey>, JobError> {
+    Ok(load(work, named).await?.into_keys().collect())
+}
+
+fn named(work: &Work<'_>) -> Vec<InstanceKey> {
+    let request = &work.operation.request;
+    let destination = request.destination().filter(|to| *to != request.instance());
+    std::iter::once(request.instance()).chain(destination).cloned().collect()
 }
 
 /// Asks and records these servers after they were changed, so that readers see it at once. A failure costs only time: the
 /// next slot asks them, too.
 pub(crate) async fn look_again(work: &Work<'_>, servers: &[InstanceKey]) {
-    if let Err(error) = ask(work, servers.to_vec()).await {
+    if let Err(error) = ask(work, servers.to_vec(), None).await {
         tracing::warn!(operation.id = work.operation.id, %error, "cannot record what the changed servers say");
     }
 }
 
-async fn ask(work: &Work<'_>, servers: Vec<InstanceKey>) -> Result<(), JobError> {
-    let probes: Vec<_> =
-        servers.into_iter().map(|key| async move { probing::probe_one(work.ctx, &key).await }).collect();
-    let mut observations: Vec<_> = futures::stream::iter(probes).buffer_unordered(SIDE_BY_SIDE).collect().await;
+async fn ask(work: &Work<'_>, servers: Vec<InstanceKey>, hurry: Option<Hurry<'_>>) -> Result<(), JobError> {
+    let probes: Vec<_> = servers
+        .into_iter()
+        .map(|key| async move {
+            let probe = probing::probe_one(work.ctx, &key);
+            match hurry.filter(|hurry| *hurry.server == key) {
+                // No answer so soon is no failure to be recorded: the failure before it stands.
+                Some(hurry) => tokio::time::timeout(hurry.at_most, probe).await.ok(),
+                None => Some(probe.await),
+            }
+        })
+        .collect();
+    let asked = futures::stream::iter(probes).buffer_unordered(SIDE_BY_SIDE).collect::<Vec<_>>().await;
+    let mut observations: Vec<_> = asked.into_iter().flatten().collect();
     // Our own want of means says nothing about a server.
     observations.retain(|one| !matches!(&one.answer, Answer::Failed(failure) if failure.kind == FailureKind::Local));
     probing::record(work.ctx, work.config, observations).await
 }
 
 /// The members of the clusters of the servers named, and whoever is around these.
-async fn load(work: &Work<'_>) -> Result<BTreeMap<InstanceKey, Instance>, JobError> {
+async fn load(work: &Work<'_>, named: &[InstanceKey]) -> Result<BTreeMap<InstanceKey, Instance>, JobError> {
     let pool = &work.ctx.pool;
-    let request = &work.operation.request;
-    let mut named = vec![request.instance().clone()];
-    named.extend(request.destination().cloned());
-    let found = store::instances::read_many(pool, &named).await.map_err(JobError::retry)?;
+    let found = store::instances::read_many(pool, named).await.map_err(JobError::retry)?;
     let mut instances: BTreeMap<InstanceKey, Instance> = BTreeMap::new();
     let mut clusters: Vec<&str> = found.iter().map(|one| one.placement.cluster_name.as_str()).collect();
     clusters.sort_unstable();
@@ -98,12 +133,11 @@ async fn load(work: &Work<'_>) -> Result<BTreeMap<InstanceKey, Instance>, JobErr
 /// Equal places in the logs of the servers named and of their sources.
 async fn equivalences(
     work: &Work<'_>,
+    named: &[InstanceKey],
     instances: &BTreeMap<InstanceKey, Instance>,
 ) -> Result<Vec<Equivalence>, JobError> {
-    let request = &work.operation.request;
-    let named = [Some(request.instance()), request.destination()].into_iter().flatten();
-    let sources = named.clone().filter_map(|key| instances.get(key)?.facts.source());
-    let servers: BTreeSet<&InstanceKey> = named.chain(sources).collect();
+    let sources = named.iter().filter_map(|key| instances.get(key)?.facts.source());
+    let servers: BTreeSet<&InstanceKey> = named.iter().chain(sources).collect();
     let mut all = Vec::new();
     for key in servers {
         let pairs = store::equivalences::of_server(&work.ctx.pool, key).await.map_err(JobError::retry)?;

@@ -1,0 +1,71 @@
+//! Locks of servers, taken for the run of an operation.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use domain::instance::InstanceKey;
+use queue::JobError;
+use store::maintenance::Maintenance;
+use tokio::time::Instant;
+
+use super::{Tokens, Work};
+
+/// Between two tries for locks that others hold: most are held for the length of a few statements.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl Work<'_> {
+    /// Takes those of these locks that are missing: all or none. The inner error says who holds one.
+    pub(crate) async fn lock(&self, keys: &[InstanceKey], tokens: &mut Tokens) -> Result<Result<(), String>, JobError> {
+        let missing: Vec<InstanceKey> = keys.iter().filter(|key| !tokens.contains_key(key)).cloned().collect();
+        if missing.is_empty() {
+            return Ok(Ok(()));
+        }
+        match store::maintenance::begin_for_operation(&self.ctx.pool, self.run, &missing, self.claim).await {
+            Ok(Some(taken)) => {
+                tokens.extend(taken);
+                Ok(Ok(()))
+            }
+            Ok(None) => self.still_ours(Ok(false)).map(Ok),
+            Err(error @ store::Error::Refused { .. }) => Ok(Err(error.to_string())),
+            Err(error @ store::Error::Invalid { .. }) => Err(JobError::give_up(error)),
+            Err(error) => Err(JobError::retry(error)),
+        }
+    }
+
+    /// Takes as many of these locks as can be had within `patience`; who holds the others, by server.
+    pub(crate) async fn lock_what_is_free(
+        &self,
+        keys: &[InstanceKey],
+        tokens: &mut Tokens,
+        patience: Duration,
+    ) -> Result<BTreeMap<InstanceKey, String>, JobError> {
+        let until = Instant::now() + patience;
+        loop {
+            if self.lock(keys, tokens).await?.is_ok() {
+                return Ok(BTreeMap::new());
+            }
+            let held = self.held(keys).await?;
+            let free: Vec<InstanceKey> = keys.iter().filter(|key| !held.contains_key(*key)).cloned().collect();
+            // What was just taken under our eyes is met again in the next round.
+            let taken = self.lock(&free, tokens).await?;
+            if taken.is_ok() && (held.is_empty() || Instant::now() >= until) {
+                return Ok(held);
+            }
+            if taken.is_err() && Instant::now() >= until {
+                return self.held(keys).await;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    }
+
+    /// Who else holds these servers.
+    async fn held(&self, keys: &[InstanceKey]) -> Result<BTreeMap<InstanceKey, String>, JobError> {
+        let active = store::maintenance::active(&self.ctx.pool).await.map_err(JobError::retry)?;
+        let others = active.into_iter().filter(|lock| lock.operation != Some(self.operation.id));
+        Ok(others.filter(|lock| keys.contains(&lock.key)).map(|lock| (lock.key.clone(), holder(&lock))).collect())
+    }
+}
+
+fn holder(lock: &Maintenance) -> String {
+    format!("{} is under maintenance by {}: {}", lock.key, lock.owner, lock.reason)
+}
