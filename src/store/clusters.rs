@@ -5,7 +5,7 @@ use std::hash::BuildHasher;
 use std::time::Duration;
 
 use domain::instance::Instance;
-use sqlx::mysql::MySqlConnection;
+use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{MySql, MySqlExecutor, QueryBuilder};
 
 use crate::Error;
@@ -134,6 +134,27 @@ pub async fn overrides(db: impl MySqlExecutor<'_>) -> Result<HashMap<String, Str
         .map_err(Error::doing(DOING))?;
     let read = |row| Ok((text(row, "cluster_name")?, text(row, "alias")?));
     rows.iter().map(read).collect::<sqlx::Result<_>>().map_err(Error::doing(DOING))
+}
+
+/// The alias that each of these clusters goes by, by cluster name; missing where that is its name.
+pub async fn aliases_of(pool: &MySqlPool, cluster_names: &[String]) -> Result<HashMap<String, String>, Error> {
+    const DOING: &str = "read cluster aliases";
+    if cluster_names.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let mut query = QueryBuilder::<MySql>::new("SELECT cluster_name, alias FROM cluster_alias WHERE cluster_name IN (");
+    let mut list = query.separated(", ");
+    for name in cluster_names {
+        list.push_bind(name);
+    }
+    query.push(")");
+    let rows = query.build().fetch_all(pool).await.map_err(Error::doing(DOING))?;
+    let read = |row| Ok((text(row, "cluster_name")?, text(row, "alias")?));
+    let found: sqlx::Result<HashMap<String, String>> = rows.iter().map(read).collect();
+    let mut found = found.map_err(Error::doing(DOING))?;
+    let by_people = overrides(pool).await?;
+    found.extend(by_people.into_iter().filter(|(name, _)| cluster_names.contains(name)));
+    Ok(found)
 }
 
 /// Confirms the domains that primaries report, by cluster name.

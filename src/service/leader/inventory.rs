@@ -3,7 +3,7 @@
 //! Commits become visible in another order than their `changed_at` suggests, so each look goes back a little behind the
 //! last one, and every now and then all row versions are compared: that also finds rows that were deleted.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use domain::instance::{DbMicros, Instance};
@@ -27,6 +27,9 @@ pub struct Inventory {
     looked_at: DbMicros,
     compared_at: Option<Instant>,
     version: u64,
+    /// Rows read anew or placed anew since they were last asked for, and the clusters that rows have left.
+    touched: HashSet<u64>,
+    left: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -53,7 +56,30 @@ impl Inventory {
 
     /// Mutable access for the duty that places instances: what it writes to the backend it also writes here.
     pub fn get_mut(&mut self, id: u64) -> Option<&mut Instance> {
-        self.rows.get_mut(&id).map(|row| &mut row.instance)
+        let instance = self.rows.get_mut(&id).map(|row| &mut row.instance)?;
+        self.touched.insert(id);
+        self.left.insert(instance.placement.cluster_name.clone());
+        Some(instance)
+    }
+
+    /// The clusters in which anything changed since this was last asked for: facts, checks, places.
+    pub fn take_touched(&mut self) -> BTreeSet<String> {
+        let mut clusters = std::mem::take(&mut self.left);
+        for id in self.touched.drain() {
+            if let Some(row) = self.rows.get(&id) {
+                clusters.insert(row.instance.placement.cluster_name.clone());
+            }
+        }
+        clusters
+    }
+
+    /// The members of these clusters.
+    pub fn members<'a>(&'a self, clusters: &BTreeSet<String>) -> HashMap<&'a str, Vec<&'a Instance>> {
+        let mut members: HashMap<&str, Vec<&Instance>> = HashMap::new();
+        for one in self.instances().filter(|one| clusters.contains(&one.placement.cluster_name)) {
+            members.entry(&one.placement.cluster_name).or_default().push(one);
+        }
+        members
     }
 
     /// Reads what changed since the last refresh; brings along what the queue needs and the database's time.
@@ -77,7 +103,14 @@ impl Inventory {
         let index = instances::index(pool).await?;
         let known: HashMap<u64, DbMicros> = index.iter().copied().collect();
         let before = self.rows.len();
-        self.rows.retain(|id, _| known.contains_key(id));
+        let left = &mut self.left;
+        self.rows.retain(|id, row| {
+            let stays = known.contains_key(id);
+            if !stays {
+                left.insert(row.instance.placement.cluster_name.clone());
+            }
+            stays
+        });
         if self.rows.len() != before {
             self.version += 1;
         }
@@ -105,6 +138,9 @@ impl Inventory {
         if !stays {
             self.version += 1;
         }
-        self.rows.insert(instance.id, Row { instance, changed_at });
+        self.touched.insert(instance.id);
+        if let Some(old) = self.rows.insert(instance.id, Row { instance, changed_at }) {
+            self.left.insert(old.instance.placement.cluster_name);
+        }
     }
 }

@@ -74,6 +74,21 @@ pub async fn read_cluster(db: impl MySqlExecutor<'_>, cluster_name: &str) -> Res
     collect(db, query).await
 }
 
+/// The instances of these clusters, by host, then port. `now` is 0 when there is none.
+pub async fn read_clusters(db: impl MySqlExecutor<'_>, cluster_names: &[String]) -> Result<Snapshot, Error> {
+    if cluster_names.is_empty() {
+        return Ok(Snapshot::default());
+    }
+    let mut query = QueryBuilder::<MySql>::new(SELECT);
+    query.push("WHERE i.cluster_name IN (");
+    let mut list = query.separated(", ");
+    for name in cluster_names {
+        list.push_bind(name);
+    }
+    query.push(") ORDER BY i.hostname, i.port");
+    collect(db, query).await
+}
+
 /// Every instance. `now` is 0 when there is none.
 pub async fn read_all(db: impl MySqlExecutor<'_>) -> Result<Snapshot, Error> {
     let mut query = QueryBuilder::<MySql>::new(SELECT);
