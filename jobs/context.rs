@@ -4,7 +4,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use config::{Patterns, Settings};
 use mysql::{ProbeSettings, Prober};
-use queue::DbClock;
+use queue::{Bell, DbClock};
 use sqlx::MySqlPool;
 use tokio::sync::Semaphore;
 
@@ -70,6 +70,8 @@ pub struct Context {
     pub living: Recorder,
     /// The same for those of instances that were dead.
     pub dead: Recorder,
+    /// Rung when a failure was recorded that cannot wait for the leader's next look. Heard only by a leader of this process.
+    pub news: Bell,
 }
 
 impl Context {
@@ -93,6 +95,7 @@ impl Context {
             written: store::instances::Written::default(),
             living: Recorder::default(),
             dead: Recorder::default(),
+            news: Bell::default(),
         }
     }
 }

@@ -86,6 +86,7 @@ pub(crate) async fn probe(
                 metrics::counter!("orchestrator_probes_total", "outcome" => failure.kind.name()).increment(1);
                 if failures == Failures::RecordAtOnce {
                     record(ctx, &config, vec![observation]).await?;
+                    ctx.news.ring();
                     continue;
                 }
             }
@@ -107,6 +108,18 @@ pub(crate) async fn probe(
         part.record(batch, async |all| record(ctx, &config, all).await).await?;
     }
     Ok(summary)
+}
+
+/// Counts what probes outside the ordinary jobs brought.
+pub(crate) fn count(observations: &[Observation]) {
+    for observation in observations {
+        let outcome = match &observation.answer {
+            Answer::Facts { .. } => "answered",
+            Answer::Failed(failure) => failure.kind.name(),
+            Answer::Filtered { .. } => continue,
+        };
+        metrics::counter!("orchestrator_probes_total", "outcome" => outcome).increment(1);
+    }
 }
 
 /// Tells of servers that cannot be reached, return, or are left out, where the settings ask for it: a fleet has many.
@@ -141,7 +154,16 @@ pub(crate) async fn record(
     config: &Configuration,
     mut observations: Vec<Observation>,
 ) -> Result<(), JobError> {
-    for observation in &mut observations {
+    record_resolved(ctx, config, &mut observations).await
+}
+
+/// As [`record`]; the names in the observations are those we know the servers by afterwards.
+pub(crate) async fn record_resolved(
+    ctx: &Context,
+    config: &Configuration,
+    observations: &mut [Observation],
+) -> Result<(), JobError> {
+    for observation in observations.iter_mut() {
         let asked = observation.asked.clone();
         if let Answer::Facts { key, facts } = &mut observation.answer {
             if *key != asked {
@@ -151,13 +173,13 @@ pub(crate) async fn record(
             ctx.names.resolve_facts(&ctx.pool, config, facts).await;
         }
     }
-    let report = store::instances::record(&ctx.pool, &ctx.written, &observations).await.map_err(JobError::retry)?;
+    let report = store::instances::record(&ctx.pool, &ctx.written, observations).await.map_err(JobError::retry)?;
     for (key, reason) in &report.rejected {
         // Said each time: such a server looks unprobed from then on, and nothing else tells why.
         tracing::warn!(instance.key = %key, reason, "cannot record what a server said");
     }
-    follow(ctx, config, &observations, &report.changed).await?;
-    register_rules(ctx, &observations).await
+    follow(ctx, config, observations, &report.changed).await?;
+    register_rules(ctx, observations).await
 }
 
 /// New neighbours become due at once: the topology crawls itself from a single seed. Only instances whose facts changed

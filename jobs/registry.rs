@@ -3,8 +3,8 @@
 use queue::Registry;
 
 use crate::{
-    Context, Discover, Expire, ForgetUnseen, Inspect, Operate, ProbeDead, ProbeShard, SnapshotTopologies, TrimAudit,
-    TrimJobs,
+    Context, Discover, Expire, ForgetUnseen, Inspect, Operate, ProbeDead, ProbeShard, ProbeUrgent, SnapshotTopologies,
+    TrimAudit, TrimJobs,
 };
 
 /// Every kind a worker of this program can run.
@@ -12,6 +12,7 @@ pub fn registry() -> Registry<Context> {
     Registry::new()
         .with::<ProbeShard>()
         .with::<ProbeDead>()
+        .with::<ProbeUrgent>()
         .with::<Discover>()
         .with::<Operate>()
         .with::<Inspect>()

@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use crate::Queue;
 use crate::apalis_backend::Work;
 use crate::claim::{Claimed, MAX_CLAIM, Seen, Want, claim, peek};
 use crate::engine::{Engine, execute};
 use crate::error::{chain, is_conflict};
 use crate::link::Link;
+use crate::{Bell, Queue};
 
 /// Pause after a claim of jobs that come in bursts; doubles up to the configured interval while nothing comes. Each look
 /// costs the backend a statement: routine work, which comes on a timer, shortens no pause.
@@ -29,6 +29,7 @@ pub(crate) async fn run<C: Send + Sync + 'static>(
     engine: Arc<Engine<C>>,
     work: mpsc::Sender<Work>,
     poll_interval: Duration,
+    bell: Bell,
     stop: CancellationToken,
 ) {
     let mut link = Link::new(engine.pool.clone());
@@ -63,6 +64,7 @@ pub(crate) async fn run<C: Send + Sync + 'static>(
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+            () = bell.rung() => {}
             () = engine.wake.notified() => tokio::time::sleep(GATHER).await,
         }
     }

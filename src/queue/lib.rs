@@ -11,7 +11,7 @@
 //! runner.run(shutdown_token).await?;                           // until the token is cancelled, then drains
 //! let answer = queue::await_outcome(&pool, id, timeout).await?; // for jobs with .wants_outcome()
 //! ```
-//! The leader calls [`promote_due`] and [`rescue`] when [`Upkeep`] says so, or every second or so; [`trim_outcomes`],
+//! Who enqueues in the process of a worker may ring its [`WorkerConfig::bell`] after the commit. The leader calls [`promote_due`] and [`rescue`] when [`Upkeep`] says so, or every second or so; [`trim_outcomes`],
 //! [`trim_failed`] and [`forget_dead_workers`] now and then. One who enqueues a little all the time keeps an [`Enqueuer`].
 //!
 //! # What this is not
@@ -56,6 +56,7 @@ mod moves;
 mod sql;
 mod upkeep;
 
+mod bell;
 pub mod clock;
 mod worker;
 
@@ -67,6 +68,7 @@ mod link;
 mod runner;
 mod slots;
 
+pub use bell::Bell;
 pub use clock::DbClock;
 pub use enqueue::{Enqueued, Enqueuer, enqueue, submit};
 pub use error::Error;

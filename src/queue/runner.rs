@@ -22,7 +22,7 @@ use crate::engine::{Engine, Reason};
 use crate::error::chain;
 use crate::link::Link;
 use crate::worker::{HEARTBEAT, Identity, Mood, TRUST_WINDOW, beat, leave};
-use crate::{Concurrency, DbClock, Error, Registry, claims, datacenter_name, finisher};
+use crate::{Bell, Concurrency, DbClock, Error, Registry, claims, datacenter_name, finisher};
 
 /// Time for cancelled jobs to end by themselves at the end of a drain, before they are dropped.
 const CANCEL_GRACE: Duration = Duration::from_millis(500);
@@ -47,6 +47,9 @@ pub struct WorkerConfig {
     pub drain_deadline: Duration,
     /// Set by this worker's heartbeats; share it with whoever needs the database's time.
     pub clock: Arc<DbClock>,
+    /// Rung after a commit that enqueued what must not wait, it makes this worker look at the queue at once. Share it with
+    /// whoever enqueues in this process; from other processes jobs are found by polling.
+    pub bell: Bell,
 }
 
 impl WorkerConfig {
@@ -59,6 +62,7 @@ impl WorkerConfig {
             poll_interval: Duration::from_millis(250),
             drain_deadline: Duration::from_secs(20),
             clock: Arc::default(),
+            bell: Bell::default(),
         }
     }
 }
@@ -103,7 +107,8 @@ impl<C: Send + Sync + 'static> Runner<C> {
         let finisher = spawn(finisher::run(Link::new(engine.pool.clone()), results, stop_finisher.clone()));
         let (name, slots) = (config.name.clone(), config.concurrency.total().max(1));
         let mut runtime = spawn(async move { apalis_backend::run(&name, slots, work).await });
-        let claims = spawn(claims::run(Arc::clone(&engine), work_sender, config.poll_interval, shutdown.clone()));
+        let claims =
+            spawn(claims::run(Arc::clone(&engine), work_sender, config.poll_interval, config.bell, shutdown.clone()));
 
         // Returns at shutdown, or when the runtime is gone.
         let claims_ended = claims.await;

@@ -72,6 +72,11 @@ pub trait Duty: Send + 'static {
     /// Time between two ticks.
     fn every(&self, leading: &Leading) -> Duration;
 
+    /// Returns when there is a reason to tick before the time. Never more than a wake-up: the tick takes no input.
+    fn woken(&mut self, _: &Leading) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
     /// One tick.
     fn tick(&mut self, leading: &Leading) -> impl Future<Output = Result<(), DutyError>> + Send;
 }
@@ -181,9 +186,11 @@ pub(crate) async fn keep(mut duty: impl Duty, leading: Arc<Leading>, stop: Cance
             Ok(Err(error)) => reporter.failed(&crate::chain(&error)),
             Err(_) => reporter.failed(&"the tick took too long"),
         }
+        let every = duty.every(&leading);
         tokio::select! {
             () = stop.cancelled() => break,
-            () = tokio::time::sleep(duty.every(&leading)) => {}
+            () = tokio::time::sleep(every) => {}
+            () = duty.woken(&leading) => {}
         }
     }
 }

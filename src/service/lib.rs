@@ -20,7 +20,7 @@ use std::sync::Arc;
 use domain::cadence::Cadence;
 use domain::health::Judgement;
 use jobs::SharedSettings;
-use queue::DbClock;
+use queue::{Bell, DbClock};
 use sqlx::pool::PoolConnection;
 use sqlx::{MySql, MySqlPool};
 use store::chain;
@@ -42,6 +42,18 @@ pub struct Handles {
     pub identity: Identity,
     /// Term in which this node leads, if it does.
     pub leadership: watch::Sender<Option<u64>>,
+    /// How its parts wake each other.
+    pub bells: Bells,
+}
+
+/// Wake-ups between the worker and the leader of one process: what the other would find at its next look, it finds now.
+/// Other processes look at their intervals.
+#[derive(Debug, Clone, Default)]
+pub struct Bells {
+    /// A failure that cannot wait was recorded: the leader looks. Rung by the worker.
+    pub news: Bell,
+    /// A job that cannot wait was enqueued and committed: the worker looks. Ring it after such a commit.
+    pub work: Bell,
 }
 
 impl Handles {

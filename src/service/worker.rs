@@ -50,13 +50,16 @@ pub async fn run_worker(
         descriptors = options.descriptor_limit,
         "keeps at most this many warm connections to managed servers; servers beyond are connected to for each probe"
     );
-    let ctx = Arc::new(context(handles.pool.clone(), Arc::clone(&handles.clock), handles.config.clone(), &budget));
+    let mut ctx = context(handles.pool.clone(), Arc::clone(&handles.clock), handles.config.clone(), &budget);
+    ctx.news = handles.bells.news.clone();
+    let ctx = Arc::new(ctx);
     let mut worker = WorkerConfig::new(&handles.identity.name);
     worker.token.clone_from(&handles.identity.token);
     worker.datacenters.clone_from(&options.datacenters);
     worker.concurrency = concurrency(&config.settings, options.concurrency);
     worker.poll_interval = Duration::from_millis(config.settings.queue.poll_milliseconds);
     worker.clock = Arc::clone(&handles.clock);
+    worker.bell = handles.bells.work.clone();
     let runner = Runner::new(handles.pool.clone(), worker, jobs::registry(), Arc::clone(&ctx));
     let follow = tokio::spawn(follow_settings(Arc::clone(&ctx), budget.warm, shutdown.clone()));
     let ended = runner.run(shutdown).await;
@@ -96,9 +99,17 @@ async fn follow_settings(ctx: Arc<Context>, budget: usize, shutdown: Cancellatio
     }
 }
 
+/// Jobs of recoveries and of suspicions at once, at least: they are rare, mostly wait for servers, and when many clusters
+/// lose their primaries together none may wait until another is done.
+const LEAST_URGENT: usize = 32;
+
 /// How many jobs of each queue run at once. Dead servers get the slots that the settings give them, if they give any.
 fn concurrency(settings: &Settings, total: usize) -> Concurrency {
-    let split = Concurrency::split(total);
+    let mut split = Concurrency::split(total);
+    for queue in [Queue::Recovery, Queue::Urgent] {
+        let slots = split.of(queue).max(LEAST_URGENT);
+        split = split.with(queue, slots);
+    }
     match settings.discovery.dead_instance_discovery_max_concurrency {
         0 => split,
         dead => split.with(Queue::DeadProbes, usize::try_from(dead).unwrap_or(usize::MAX)),
@@ -215,7 +226,7 @@ mod tests {
     #[test]
     fn the_settings_may_say_how_many_dead_servers_are_tried_at_once() {
         let mut settings = Settings::default();
-        assert_eq!(concurrency(&settings, 32), Concurrency::split(32));
+        assert_eq!(concurrency(&settings, 32).of(Queue::DeadProbes), Concurrency::split(32).of(Queue::DeadProbes));
         settings.discovery.dead_instance_discovery_max_concurrency = 9;
         let concurrency = concurrency(&settings, 32);
         assert_eq!(concurrency.of(Queue::DeadProbes), 9);

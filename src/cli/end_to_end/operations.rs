@@ -141,6 +141,7 @@ fn handles(site: &Site, name: &str) -> Arc<Handles> {
         config: SharedSettings::new(site.settings()),
         identity: Identity::new(name.to_owned(), name, "test"),
         leadership: watch::Sender::new(None),
+        bells: service::Bells::default(),
     })
 }
 

@@ -143,6 +143,7 @@ mod tests {
             config: SharedSettings::new(Settings::default()),
             identity: Identity::new("here".to_owned(), "", "service"),
             leadership: tokio::sync::watch::Sender::new(None),
+            bells: crate::Bells::default(),
         };
         Arc::new(Site::new(Arc::new(handles), Options::default()))
     }

@@ -43,6 +43,7 @@ fn handles_with(pool: &MySqlPool, name: &str, settings: &str) -> Result<Arc<Hand
         config: SharedSettings::new((*settings.settings).clone()),
         identity: Identity::new("here".to_owned(), name, "service"),
         leadership: watch::Sender::new(None),
+        bells: service::Bells::default(),
     }))
 }
 

@@ -51,6 +51,7 @@ impl Deployment {
             config: SharedSettings::new((*settings.settings).clone()),
             identity: Identity::new("here".to_owned(), "here", "service+worker"),
             leadership: watch::Sender::new(None),
+            bells: service::Bells::default(),
         });
         let shutdown = CancellationToken::new();
         let leader = tokio::spawn(service::leader::run(Arc::clone(&handles), shutdown.clone()));

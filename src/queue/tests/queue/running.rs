@@ -309,3 +309,26 @@ async fn the_lanes_of_a_draining_worker_are_taken_over_before_its_jobs_end(#[cas
     leaving.drain().await;
     staying.drain().await;
 }
+
+#[rstest]
+#[case(Flavor::MariaDb)]
+#[case(Flavor::MySql)]
+#[tokio::test]
+async fn who_enqueues_in_the_same_process_may_ring(#[case] flavor: Flavor) {
+    let queue = fixture(flavor).await;
+    let bell = queue::Bell::default();
+    let worker = queue.worker_with(|config| {
+        config.poll_interval = Duration::from_secs(600);
+        config.bell = bell.clone();
+    });
+    let began = std::time::Instant::now();
+    // Each look at routine work doubles the pause: half of these would wait for minutes.
+    for number in 0..24 {
+        let name = format!("job {number}");
+        queue.submit(&[task(&name, Act::Succeed).queue(Queue::Probes)]).await;
+        bell.ring();
+        until("the job ran", async || queue.record.runs(&name) == [1]).await;
+    }
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    worker.drain().await;
+}

@@ -140,6 +140,7 @@ fn build(flavor: Flavor, pool: MySqlPool, settings: Settings) -> Fleet {
         config: SharedSettings::new(settings),
         identity: Identity::new("orc-1".to_owned(), "", "service"),
         leadership: tokio::sync::watch::Sender::new(None),
+        bells: service::Bells::default(),
     });
     let options = Options { backend_address: "127.0.0.1:3306".to_owned(), ..Options::default() };
     Fleet { flavor, app: router(Arc::clone(&handles), options), handles }
