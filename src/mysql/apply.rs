@@ -12,6 +12,7 @@
 //! To do one more thing to a server: a variant of [`Action`], its words in `words.rs` (one place, tested for every
 //! dialect), its arm here, a test on real servers.
 
+mod close;
 mod credentials;
 mod error;
 mod gtid;
@@ -76,6 +77,7 @@ pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyE
             source::set_credentials(context, &credentials).await
         }
         Action::SetReadOnly { read_only, with_super } => context.send(dialect.read_only(*read_only, *with_super)).await,
+        Action::Close => close::close(context).await,
         Action::SetSemiSync { side, enabled } => {
             context.try_send(set_semi_sync(dialect, order.facts, *side, *enabled)).await
         }

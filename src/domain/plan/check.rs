@@ -248,10 +248,34 @@ fn one_server_is_opened_for_writes(plan: &Plan) -> Vec<String> {
     let allowed = match &plan.request {
         Request::SetWriteable { instance } => *instance == first.on && plan.steps().all(alone),
         Request::MakeMaster { instance } => *instance == first.on,
+        // Which one is the recovery's to say; how, is not.
+        Request::Recover { failed, .. } => {
+            flaws.extend(opened_by_a_recovery(plan, first, failed));
+            true
+        }
         _ => false,
     };
     if !allowed {
         flaws.push(format!("{} is opened for writes by a plan that is about something else", first.on));
+    }
+    flaws
+}
+
+/// A server that takes over applies nothing more, and whatever the same plan closed is closed when it opens; the server
+/// that the recovery is about is opened (again) for itself.
+fn opened_by_a_recovery(plan: &Plan, opening: &Step, failed: &InstanceKey) -> Vec<String> {
+    let mut flaws = Vec::new();
+    let stands = opening
+        .before
+        .iter()
+        .any(|condition| matches!(condition, Condition::Threads { running: Threads::NONE } | Condition::NoReplica));
+    if opening.on != *failed && !stands {
+        flaws.push(format!("{} may still apply what it received when it is opened for writes", opening.on));
+    }
+    for closed in plan.steps().filter(|step| step.action == Action::Close && step.on != opening.on) {
+        if !opening.before.contains(&Condition::ClosedThere { other: closed.on.clone() }) {
+            flaws.push(format!("{} may take writes when {} does", closed.on, opening.on));
+        }
     }
     flaws
 }
@@ -312,6 +336,7 @@ fn is_verified(step: &Step) -> bool {
             step.after.contains(&Condition::ReplicatesFrom { source: InstanceKey::new(to, *port) })
         }
         Action::ResetReplica => step.after.contains(&Condition::NoReplica),
+        Action::Close => step.after.contains(&Condition::Closed),
         Action::SetReadOnly { read_only, .. } => step.after.contains(&Condition::ReadOnly { read_only: *read_only }),
         Action::SetSemiSync { side, enabled } => {
             step.after.contains(&Condition::SemiSync { side: *side, enabled: *enabled })
@@ -368,6 +393,7 @@ fn arguments_are_sane(plan: &Plan) -> Vec<String> {
         | Action::RunUntil { .. }
         | Action::ResetReplica
         | Action::SetReadOnly { .. }
+        | Action::Close
         | Action::SetSemiSync { .. }
         | Action::SetDelay { .. }
         | Action::SkipOne => false,

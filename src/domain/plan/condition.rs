@@ -31,10 +31,16 @@ pub enum Condition {
     ReceivedIsIn { other: InstanceKey },
     /// Whatever it has executed is in that other server, too.
     ExecutedIsIn { other: InstanceKey },
+    /// Whatever the other server has executed is here, too.
+    HasAllOf { other: InstanceKey },
     /// Nothing that the other server has purged is missing here.
     PurgedByIsHere { other: InstanceKey },
     /// `read_only` is so.
     ReadOnly { read_only: bool },
+    /// It takes writes from nobody: `read_only`, and `super_read_only` where there is such a thing.
+    Closed,
+    /// The other server takes writes from nobody.
+    ClosedThere { other: InstanceKey },
     /// One side of semi-synchronous replication is so.
     SemiSync { side: SemiSyncSide, enabled: bool },
     /// The configured delay.
@@ -71,7 +77,9 @@ impl Condition {
         match self {
             Self::ReceivedIsIn { other }
             | Self::ExecutedIsIn { other }
+            | Self::HasAllOf { other }
             | Self::PurgedByIsHere { other }
+            | Self::ClosedThere { other }
             | Self::AppliedToEndOf { other }
             | Self::AppliedLike { other }
             | Self::AppliedAsFarAs { other }
@@ -83,6 +91,7 @@ impl Condition {
             | Self::Replicating { .. }
             | Self::Drained
             | Self::ReadOnly { .. }
+            | Self::Closed
             | Self::SemiSync { .. }
             | Self::Delay { .. }
             | Self::Executed { .. }
@@ -136,6 +145,10 @@ impl Condition {
                 let missing = missing_of_executed(own, other(name)?);
                 if missing.is_empty() { Ok(()) } else { unmet(format!("{name} lacks what {key} executed: {missing}")) }
             }
+            Self::HasAllOf { other: name } => {
+                let missing = missing_of_executed(other(name)?, own);
+                if missing.is_empty() { Ok(()) } else { unmet(format!("{key} lacks what {name} executed: {missing}")) }
+            }
             Self::PurgedByIsHere { other: name } => {
                 let missing = purged_and_missing(own, other(name)?);
                 if missing.is_empty() {
@@ -147,6 +160,8 @@ impl Condition {
             Self::ReadOnly { read_only } if own.read_only != *read_only => {
                 unmet(format!("{key} is {}", if own.read_only { "read-only" } else { "writable" }))
             }
+            Self::Closed => closed(key, own),
+            Self::ClosedThere { other: name } => closed(name, other(name)?),
             Self::SemiSync { side, enabled } => {
                 let now = match side {
                     SemiSyncSide::Source => own.semi_sync.source_enabled,
@@ -220,6 +235,16 @@ impl Condition {
             | Self::NoReplicas => Ok(()),
         }
     }
+}
+
+/// MariaDB has no `super_read_only`; its servers tell no UUID.
+fn closed(key: &InstanceKey, facts: &ServerFacts) -> Result<(), Unmet> {
+    let word = match (facts.read_only, facts.super_read_only || facts.server_uuid.is_empty()) {
+        (true, true) => return Ok(()),
+        (true, false) => "not super_read_only",
+        (false, _) => "writable",
+    };
+    Err(Unmet(format!("{key} is {word}")))
 }
 
 fn thread_text(now: Threads, wanted: Threads) -> String {

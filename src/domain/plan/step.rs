@@ -95,6 +95,9 @@ pub enum Action {
     CopyCredentials { from: InstanceKey },
     /// `read_only`, and `super_read_only` where asked and known.
     SetReadOnly { read_only: bool, with_super: bool },
+    /// Refuse the writes of everybody, those with every privilege included, or else change nothing: `read_only`,
+    /// `super_read_only` where known; where not (MariaDB), only if nobody is there who may write in spite of `read_only`.
+    Close,
     /// Semi-synchronous replication, one side.
     SetSemiSync { side: SemiSyncSide, enabled: bool },
     /// Seconds a replica stays behind on purpose (applier stopped).
@@ -181,6 +184,7 @@ impl Step {
             | Action::Drain
             | Action::ResetReplica
             | Action::SetReadOnly { .. }
+            | Action::Close
             | Action::SetSemiSync { .. }
             | Action::SetDelay { .. }
             | Action::InjectEmpty { .. }

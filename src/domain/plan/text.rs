@@ -200,6 +200,7 @@ impl fmt::Display for Action {
                 let name = if *with_super { "read_only and super_read_only" } else { "read_only" };
                 write!(f, "set {name} {}", if *read_only { "on" } else { "off" })
             }
+            Self::Close => f.write_str("refuse the writes of everybody, however privileged"),
             Self::SetSemiSync { side, enabled } => {
                 write!(f, "switch semi-sync {} ({side} side)", if *enabled { "on" } else { "off" })
             }
@@ -238,9 +239,12 @@ impl fmt::Display for Condition {
             Self::Drained => f.write_str("everything received is applied"),
             Self::ReceivedIsIn { other } => write!(f, "whatever it received is on {other}"),
             Self::ExecutedIsIn { other } => write!(f, "whatever it executed is on {other}"),
+            Self::HasAllOf { other } => write!(f, "whatever {other} executed is here"),
             Self::PurgedByIsHere { other } => write!(f, "nothing that {other} has purged is missing"),
             Self::ReadOnly { read_only: true } => f.write_str("it is read-only"),
             Self::ReadOnly { read_only: false } => f.write_str("it is writable"),
+            Self::Closed => f.write_str("it takes no writes of anybody"),
+            Self::ClosedThere { other } => write!(f, "{other} takes no writes of anybody"),
             Self::SemiSync { side, enabled } => {
                 write!(f, "semi-sync is {} ({side} side)", if *enabled { "on" } else { "off" })
             }

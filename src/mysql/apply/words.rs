@@ -167,6 +167,29 @@ pub(crate) const FLUSH_BINARY_LOGS: &str = "FLUSH NO_WRITE_TO_BINLOG BINARY LOGS
 /// The logs that are there, the oldest first.
 pub(crate) const SHOW_BINARY_LOGS: &str = "SHOW BINARY LOGS";
 
+/// MariaDB: who is there and may write in spite of `read_only`: sessions (not ours, not replication) and events; a word,
+/// whose, number or name. Privileges are bits: 33 is `READ_ONLY ADMIN`, 15 is `SUPER`, which means the other in what was
+/// granted before 10.11 (`privilege.h`). Roles give them, too, one through another; the account of a session is known by
+/// its user only, whatever host it comes from.
+pub(crate) const PRIVILEGED_WRITERS: &str = "WITH RECURSIVE
+ told AS (SELECT User, Host, CAST(COALESCE(JSON_VALUE(Priv, '$.access'), 0) AS UNSIGNED) AS access,
+   CAST(COALESCE(JSON_VALUE(Priv, '$.version_id'), 0) AS UNSIGNED) AS since FROM mysql.global_priv),
+ may (user, host) AS (
+   SELECT User, Host FROM told WHERE access & 8589934592 <> 0 OR (access & 32768 <> 0 AND since < 101100)
+   UNION SELECT granted.User, granted.Host FROM mysql.roles_mapping granted
+     JOIN may ON granted.Role = may.user AND may.host = '')
+SELECT 'session' AS what, session.ID, session.USER FROM information_schema.PROCESSLIST session
+ WHERE session.ID <> CONNECTION_ID() AND session.USER <> SUBSTRING_INDEX(USER(), '@', 1)
+   AND session.USER NOT IN ('system user', 'event_scheduler')
+   AND session.COMMAND NOT IN ('Binlog Dump', 'Daemon', 'Slave_IO', 'Slave_SQL', 'Slave_worker')
+   AND EXISTS (SELECT 1 FROM may WHERE may.user IN (session.USER, '', 'PUBLIC'))
+UNION ALL
+SELECT 'event', CONCAT(event.db, '.', event.name), event.definer FROM mysql.event event
+ WHERE @@GLOBAL.event_scheduler = 'ON' AND event.status = 'ENABLED'
+   AND EXISTS (SELECT 1 FROM may
+     WHERE may.user = LEFT(event.definer, CHAR_LENGTH(event.definer) - LOCATE('@', REVERSE(event.definer))))
+ LIMIT 20";
+
 /// Removes the binary logs before this one.
 pub(crate) fn purge_to(name: &str) -> Result<Sql, Unsuitable> {
     Ok(format!("PURGE BINARY LOGS TO {}", file(name)?).into())

@@ -4,6 +4,8 @@
 #[path = "servers/support.rs"]
 mod support;
 
+#[path = "apply/close.rs"]
+mod close;
 #[path = "apply/deadlines.rs"]
 mod deadlines;
 #[path = "apply/gtids.rs"]

@@ -214,6 +214,7 @@ pub(super) fn changed_servers_are_identified(plan: &Plan) -> Vec<String> {
             | Action::ResetReplica
             | Action::CopyCredentials { .. }
             | Action::SetReadOnly { .. }
+            | Action::Close
             | Action::InjectEmpty { .. }
             | Action::SkipOne
             | Action::ResetBinaryLogs { .. }
