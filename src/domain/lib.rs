@@ -17,6 +17,7 @@ pub mod instance;
 pub mod operation;
 pub mod plan;
 pub mod promotion;
+pub mod recovery;
 pub mod search;
 pub mod tag;
 pub mod term;
