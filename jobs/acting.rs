@@ -5,6 +5,7 @@
 //! the operation up they all end with an error, and nothing more is done to any server.
 
 mod locks;
+mod put_back;
 mod world;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::Context;
 use crate::context::Configuration;
+pub(crate) use put_back::Expected;
+use world::named;
 pub(crate) use world::{Gathered, Hurry, gather, gather_around, look_again, members};
 
 /// Locks taken before a plan is final hold for this long: two looks at the whole cluster and a plan.

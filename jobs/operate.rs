@@ -30,7 +30,7 @@ use store::maintenance::Claim;
 use store::operations::{Begun, State};
 
 use crate::Context;
-use crate::acting::{Gathered, LOCK_FOR, Tokens, Work, gather, look_again, note_running, options};
+use crate::acting::{Expected, Gathered, LOCK_FOR, Tokens, Work, gather, look_again, note_running, options};
 use conclusion::{End, state_of};
 pub(crate) use orphans::adopt;
 use put_back::intended;
@@ -156,7 +156,7 @@ impl Work<'_> {
                         && let End::Executed { report, .. } = &mut end
                     {
                         // What is left to do is not all that the lost worker left behind.
-                        let left = self.start_stopped(tokens, &intended(first, &baseline)).await?;
+                        let left = self.start_stopped(tokens, &intended(first, &baseline), Expected::Running).await?;
                         report.tail_errors.extend(left);
                     }
                     return Ok(end);

@@ -66,7 +66,8 @@ pub(crate) async fn members(work: &Work<'_>, named: &[InstanceKey]) -> Result<Ve
     Ok(load(work, named).await?.into_keys().collect())
 }
 
-fn named(work: &Work<'_>) -> Vec<InstanceKey> {
+/// The servers that the request names.
+pub(super) fn named(work: &Work<'_>) -> Vec<InstanceKey> {
     let request = &work.operation.request;
     let destination = request.destination().filter(|to| *to != request.instance());
     std::iter::once(request.instance()).chain(destination).cloned().collect()
