@@ -22,30 +22,30 @@ pub mod compatibility;
 
 mod binary_logs;
 mod delay;
-mod detach;
+pub(crate) mod detach;
 mod errant;
 #[cfg(test)]
 mod examples;
 #[cfg(test)]
-mod fixture;
-mod gtid;
-mod in_place;
+pub(crate) mod fixture;
+pub(crate) mod gtid;
+pub(crate) mod in_place;
 mod kill;
 #[cfg(test)]
-mod model;
-mod movability;
+pub(crate) mod model;
+pub(crate) mod movability;
 mod position;
-mod read_only;
+pub(crate) mod read_only;
 #[cfg(test)]
 mod refusals;
-mod regroup;
-mod relocate;
-mod repoint;
+pub(crate) mod regroup;
+pub(crate) mod relocate;
+pub(crate) mod repoint;
 mod reset;
 mod roles;
-mod semi_sync;
+pub(crate) mod semi_sync;
 mod skip;
-mod steps;
+pub(crate) mod steps;
 mod threads;
 
 use std::collections::BTreeMap;

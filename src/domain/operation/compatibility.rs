@@ -11,7 +11,7 @@ use crate::version::{Flavor, ServerVersion};
 
 /// Row-based formats need readers that understand them: a replica's own log may not be of a lesser kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Format {
+pub(crate) enum Format {
     Statement,
     Mixed,
     Row,
@@ -49,7 +49,7 @@ pub fn can_replicate_by_gtid(own: &Instance, other: &Instance, policy: &Policy) 
 }
 
 /// The kind of GTID that both can use.
-pub(super) fn shared_gtid(own: &Instance, other: &Instance) -> Result<Method, Refusal> {
+pub(crate) fn shared_gtid(own: &Instance, other: &Instance) -> Result<Method, Refusal> {
     let mariadb = |one: &Instance| version(one).flavor == Flavor::MariaDb;
     if mariadb(own) && mariadb(other) {
         return Ok(Method::MariadbGtid);
@@ -69,7 +69,7 @@ pub(super) fn shared_gtid(own: &Instance, other: &Instance) -> Result<Method, Re
 }
 
 /// What the source has purged must be there already: it can no longer be fetched. (MariaDB servers do not tell.)
-pub(super) fn purged_is_here(own: &Instance, other: &Instance) -> Result<(), Refusal> {
+pub(crate) fn purged_is_here(own: &Instance, other: &Instance) -> Result<(), Refusal> {
     let (Ok(purged), Ok(executed)) =
         (GtidSet::parse(&other.facts.gtid.purged), GtidSet::parse(&own.facts.gtid.executed))
     else {
@@ -92,11 +92,11 @@ pub(super) fn purged_is_here(own: &Instance, other: &Instance) -> Result<(), Ref
     ))
 }
 
-pub(super) fn version(one: &Instance) -> ServerVersion {
+pub(crate) fn version(one: &Instance) -> ServerVersion {
     ServerVersion::parse(&one.facts.version, &one.facts.version_comment)
 }
 
-pub(super) fn format(one: &Instance) -> Option<Format> {
+pub(crate) fn format(one: &Instance) -> Option<Format> {
     match one.facts.binlog_format.as_str() {
         "STATEMENT" => Some(Format::Statement),
         "MIXED" => Some(Format::Mixed),
@@ -164,7 +164,7 @@ fn version_is_not_lower(own: &Instance, other: &Instance, policy: &Policy) -> Op
 }
 
 /// The warning that goes with a version that is lower and allowed.
-pub(super) fn lower_version_warning(own: &Instance, other: &Instance) -> Option<String> {
+pub(crate) fn lower_version_warning(own: &Instance, other: &Instance) -> Option<String> {
     version(own).is_smaller_major_than(&version(other)).then(|| {
         format!(
             "{} has version {}, lower than {} on {}: allowed by LowerReplicaVersionAllowed",

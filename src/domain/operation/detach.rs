@@ -10,7 +10,7 @@ use crate::plan::{Action, Method, Plan, Position, Refusal, Request, Rule};
 /// The mark in front of the host.
 const MARK: &str = "//";
 
-pub(super) fn detach(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
+pub(crate) fn detach(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let moving = movability::movable(instance, world)?;
     let source = &moving.replica.source;
     if source.is_detached() {
@@ -28,7 +28,7 @@ pub(super) fn detach(request: &Request, instance: &InstanceKey, world: &World<'_
     Ok(steps::single(request, part))
 }
 
-pub(super) fn reattach(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
+pub(crate) fn reattach(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let moving = movability::movable(instance, world)?;
     let source = &moving.replica.source;
     let Some(host) = source.hostname.strip_prefix(MARK) else {
@@ -66,7 +66,7 @@ fn undone(request: &Request, moving: &Moving<'_>, refusal: Refusal, world: &Worl
 }
 
 /// Applied, or else still with a source that answers: a detached replica fetches it when it is attached again.
-pub(super) fn kept(moving: &Moving<'_>, world: &World<'_>) -> Result<Relay, Refusal> {
+pub(crate) fn kept(moving: &Moving<'_>, world: &World<'_>) -> Result<Relay, Refusal> {
     let by_position = !moving.instance.facts.is_using_gtid();
     let source = world.fresh(&moving.replica.source);
     match source {
@@ -94,7 +94,7 @@ fn renamed(moving: &Moving<'_>, host: &str, relay: Relay, reachable: bool, world
 }
 
 /// With GTID the place is kept by itself; a position has to be stated with every new name.
-pub(super) fn rename(moving: &Moving<'_>, host: &str) -> Action {
+pub(crate) fn rename(moving: &Moving<'_>, host: &str) -> Action {
     let position = if moving.instance.facts.is_using_gtid() {
         Position::Unchanged
     } else {

@@ -15,9 +15,9 @@ use crate::plan::{
     received_is_applied, running_threads,
 };
 
-pub(super) use shared::{is_most_advanced, nothing_of_its_own, reach};
+pub(crate) use shared::{is_most_advanced, nothing_of_its_own, reach};
 
-pub(super) fn one(
+pub(crate) fn one(
     request: &Request,
     instance: &InstanceKey,
     below: &InstanceKey,
@@ -26,7 +26,7 @@ pub(super) fn one(
     Ok(steps::single(request, part(instance, below, world)?))
 }
 
-pub(super) fn replicas(
+pub(crate) fn replicas(
     request: &Request,
     of: &InstanceKey,
     below: &InstanceKey,
@@ -40,7 +40,7 @@ pub(super) fn replicas(
 }
 
 /// The replicas of `of` that are to be moved, and those that an earlier run has moved and not finished with.
-pub(super) fn listed(
+pub(crate) fn listed(
     of: &InstanceKey,
     below: &InstanceKey,
     pattern: &str,
@@ -52,12 +52,12 @@ pub(super) fn listed(
 }
 
 /// Moves one replica; refused as "already so" when it is there.
-pub(super) fn part(key: &InstanceKey, below: &InstanceKey, world: &World<'_>) -> Result<Part, Refusal> {
+pub(crate) fn part(key: &InstanceKey, below: &InstanceKey, world: &World<'_>) -> Result<Part, Refusal> {
     part_after(key, below, Catching::default(), world)
 }
 
 /// The same after the plan has done something for the new source.
-pub(super) fn part_after(
+pub(crate) fn part_after(
     key: &InstanceKey,
     below: &InstanceKey,
     catching: Catching,
@@ -79,11 +79,11 @@ pub(super) fn part_after(
 
 /// What the rest of the plan does for the new source before this replica is moved.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Catching {
+pub(crate) struct Catching {
     /// It applies everything it has received.
-    pub(super) drains: bool,
+    pub(crate) drains: bool,
     /// It will replicate from a server that has everything.
-    pub(super) will_get_the_rest: bool,
+    pub(crate) will_get_the_rest: bool,
 }
 
 fn scheme_of(moving: &Moving<'_>) -> Method {
@@ -91,7 +91,7 @@ fn scheme_of(moving: &Moving<'_>) -> Method {
 }
 
 /// The kind of GTID that the replica uses now and its new source can serve.
-pub(super) fn usable(moving: &Moving<'_>, other: &Instance) -> Result<Method, Refusal> {
+pub(crate) fn usable(moving: &Moving<'_>, other: &Instance) -> Result<Method, Refusal> {
     let key = &moving.instance.key;
     if !moving.instance.facts.is_using_gtid() {
         return Err(Refusal::new(
@@ -115,7 +115,7 @@ pub(super) fn usable(moving: &Moving<'_>, other: &Instance) -> Result<Method, Re
 }
 
 /// The steps below a source that was found fit.
-pub(super) fn moved(
+pub(crate) fn moved(
     moving: &Moving<'_>,
     other: &Instance,
     catching: Catching,
@@ -184,7 +184,7 @@ fn wait_for_source(steps: &mut [Step], other: &InstanceKey, world: &World<'_>) {
 }
 
 /// How the relay logs are seen to: a server above has it all, so nothing is waited for; otherwise all is applied first.
-pub(super) fn relay(moving: &Moving<'_>, other: &Instance, world: &World<'_>) -> Result<Relay, Refusal> {
+pub(crate) fn relay(moving: &Moving<'_>, other: &Instance, world: &World<'_>) -> Result<Relay, Refusal> {
     let key = &moving.instance.key;
     let missing = missing_of_received(&moving.instance.facts, &other.key, &other.facts);
     let above = ancestors(world, key).contains(&other.key);
@@ -208,7 +208,7 @@ pub(super) fn relay(moving: &Moving<'_>, other: &Instance, world: &World<'_>) ->
 }
 
 /// Its applier works, and is not told to wait.
-pub(super) fn can_drain(moving: &Moving<'_>, world: &World<'_>) -> bool {
+pub(crate) fn can_drain(moving: &Moving<'_>, world: &World<'_>) -> bool {
     let replica = moving.replica;
     let stopped_by_us = world.resumed(&moving.instance.key) && world.wanted_threads(&moving.instance.key).sql;
     let runs = replica.sql_thread == ThreadState::Running || stopped_by_us;
@@ -216,7 +216,7 @@ pub(super) fn can_drain(moving: &Moving<'_>, world: &World<'_>) -> bool {
 }
 
 /// Received transactions would be lost.
-pub(super) fn unapplied(moving: &Moving<'_>, consequence: &str) -> Refusal {
+pub(crate) fn unapplied(moving: &Moving<'_>, consequence: &str) -> Refusal {
     let (key, replica) = (&moving.instance.key, moving.replica);
     let cause = if replica.sql_delay > 0 {
         format!("it is delayed by {} s", replica.sql_delay)

@@ -7,36 +7,36 @@ use crate::plan::{
 };
 
 /// Stops `threads` of the replica planned for, whose `running` threads are started.
-pub(super) fn stop(instance: &Instance, threads: Threads, running: Threads) -> Step {
+pub(crate) fn stop(instance: &Instance, threads: Threads, running: Threads) -> Step {
     steps::stop(&instance.key, threads, running).when(steps::identity(instance))
 }
 
 /// Puts back what ran before, if anything did.
-pub(super) fn restart(key: &InstanceKey, threads: Threads) -> Vec<Step> {
+pub(crate) fn restart(key: &InstanceKey, threads: Threads) -> Vec<Step> {
     if threads == Threads::NONE { Vec::new() } else { vec![steps::started(key, threads)] }
 }
 
 /// A plan of one branch that may leave threads stopped when it fails half-way, unless these are started again.
-pub(super) fn plan(request: &Request, instance: &Instance, steps: Vec<Step>, restore: Threads) -> Plan {
+pub(crate) fn plan(request: &Request, instance: &Instance, steps: Vec<Step>, restore: Threads) -> Plan {
     let mut plan = Plan::in_place(request.clone(), instance.key.clone(), steps);
     plan.branches[0].restore = restart(&instance.key, restore);
     plan
 }
 
 /// Nothing is to be done. Not a failure: whoever asked has what they asked for.
-pub(super) fn already(instance: &InstanceKey, reason: impl Into<String>) -> Refusal {
+pub(crate) fn already(instance: &InstanceKey, reason: impl Into<String>) -> Refusal {
     Refusal::new(Rule::AlreadySo, instance, reason, "there is nothing to do")
 }
 
 /// Steps that bring both threads of a replica to a stop, and the condition under which its relay logs may go afterwards.
-pub(super) struct Standstill {
-    pub(super) steps: Vec<Step>,
-    pub(super) guard: Condition,
+pub(crate) struct Standstill {
+    pub(crate) steps: Vec<Step>,
+    pub(crate) guard: Condition,
 }
 
 /// How to stop a replica so that nothing it received is lost with its relay logs: it applies all of it first, or its
 /// source, which answers, has it still.
-pub(super) fn stand_still(
+pub(crate) fn stand_still(
     instance: &Instance,
     replica: &ReplicaFacts,
     world: &World<'_>,
@@ -80,7 +80,7 @@ pub(super) fn stand_still(
 }
 
 #[cfg(test)]
-pub(super) mod fixture {
+pub(crate) mod fixture {
     //! Worlds of a few servers for tests of single operations.
 
     use std::collections::BTreeMap;

@@ -5,7 +5,7 @@
 //! longer one (`received`). Each server writes its own log at offsets of its own, so a position taken from the wrong
 //! server's log leads to the wrong place, and is noticed.
 
-mod run;
+pub(crate) mod run;
 mod tests;
 
 use std::collections::BTreeMap;
@@ -20,14 +20,14 @@ use crate::topology::{Naming, Node, place as place_all};
 
 /// How servers replicate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Gtid,
     MariadbGtid,
     Position,
 }
 
 /// Now, in all tests.
-pub(super) const NOW: i64 = 1_000_000_000;
+pub(crate) const NOW: i64 = 1_000_000_000;
 /// Looks at a step before its time is over.
 const LOOKS: usize = 60;
 /// Transactions an applier applies while the primary writes one.
@@ -37,25 +37,25 @@ const LOG: &str = "bin.000001";
 const APART: u64 = 1_000_000;
 
 #[derive(Debug, Clone)]
-pub(super) struct Server {
-    pub(super) facts: ServerFacts,
-    pub(super) content: u64,
-    pub(super) received: u64,
+pub(crate) struct Server {
+    pub(crate) facts: ServerFacts,
+    pub(crate) content: u64,
+    pub(crate) received: u64,
     /// The next transaction cannot be applied.
-    pub(super) broken: bool,
+    pub(crate) broken: bool,
     /// Transactions of its own, as a set.
-    pub(super) own: String,
+    pub(crate) own: String,
 }
 
 #[derive(Debug, Clone)]
-pub(super) struct Model {
-    pub(super) kind: Kind,
-    pub(super) servers: BTreeMap<InstanceKey, Server>,
+pub(crate) struct Model {
+    pub(crate) kind: Kind,
+    pub(crate) servers: BTreeMap<InstanceKey, Server>,
     /// The primary takes writes while plans run.
-    pub(super) load: bool,
+    pub(crate) load: bool,
 }
 
-pub(super) fn key(index: usize) -> InstanceKey {
+pub(crate) fn key(index: usize) -> InstanceKey {
     InstanceKey::new(format!("s{index}"), 3306)
 }
 
@@ -64,12 +64,12 @@ fn uuid(id: u64) -> String {
 }
 
 impl Model {
-    pub(super) fn new(kind: Kind) -> Self {
+    pub(crate) fn new(kind: Kind) -> Self {
         Self { kind, servers: BTreeMap::new(), load: true }
     }
 
     /// Server `index`, below `source`, with `content` applied and `received` received.
-    pub(super) fn add(&mut self, index: usize, source: Option<usize>, content: u64, received: u64) {
+    pub(crate) fn add(&mut self, index: usize, source: Option<usize>, content: u64, received: u64) {
         let mariadb = self.kind == Kind::MariadbGtid;
         let id = index as u64 + 1;
         let facts = ServerFacts {
@@ -99,13 +99,13 @@ impl Model {
         self.servers.insert(key(index), Server { facts, content, received, broken: false, own: String::new() });
     }
 
-    pub(super) fn replica(&mut self, index: usize) -> &mut ReplicaFacts {
+    pub(crate) fn replica(&mut self, index: usize) -> &mut ReplicaFacts {
         let server = self.servers.get_mut(&key(index)).expect("a server of the model");
         server.facts.replica.as_mut().expect("a replica of the model")
     }
 
     /// What the server would say.
-    pub(super) fn look(&self, name: &InstanceKey) -> ServerFacts {
+    pub(crate) fn look(&self, name: &InstanceKey) -> ServerFacts {
         let server = &self.servers[name];
         let mut facts = server.facts.clone();
         facts.binlog = place(facts.server_id, server.content);
@@ -149,12 +149,12 @@ impl Model {
         self.servers.iter().filter(move |(_, server)| reads(server)).map(|(key, _)| key)
     }
 
-    pub(super) fn all_facts(&self) -> BTreeMap<InstanceKey, ServerFacts> {
+    pub(crate) fn all_facts(&self) -> BTreeMap<InstanceKey, ServerFacts> {
         self.servers.keys().map(|name| (name.clone(), self.look(name))).collect()
     }
 
     /// The records that a planner sees.
-    pub(super) fn instances(&self) -> BTreeMap<InstanceKey, Instance> {
+    pub(crate) fn instances(&self) -> BTreeMap<InstanceKey, Instance> {
         let facts = self.all_facts();
         let nodes: Vec<Node<'_>> =
             facts.iter().map(|(key, facts)| Node { key, facts, previous_cluster: "s0:3306" }).collect();
@@ -174,13 +174,13 @@ impl Model {
     }
 
     /// The threads of every replica.
-    pub(super) fn threads(&self) -> Baseline {
+    pub(crate) fn threads(&self) -> Baseline {
         let replicas = self.servers.iter().filter(|(_, server)| server.facts.replica.is_some());
         replicas.map(|(name, server)| (name.clone(), running_threads(&server.facts))).collect()
     }
 
     /// A moment passes.
-    pub(super) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         let contents: BTreeMap<InstanceKey, u64> =
             self.servers.iter().map(|(name, server)| (name.clone(), server.content)).collect();
         for server in self.servers.values_mut() {
@@ -204,7 +204,7 @@ impl Model {
     }
 
     /// Starts everything, stops the writes, and waits: a server whose data are not all there by then has lost some.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.load = false;
         for server in self.servers.values_mut() {
             server.broken = false;
@@ -236,7 +236,7 @@ impl Model {
     }
 
     /// A line for each server.
-    pub(super) fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let line = |(name, server): (&InstanceKey, &Server)| {
             let source = server.facts.source().map(ToString::to_string).unwrap_or_default();
             let threads = running_threads(&server.facts);
@@ -246,7 +246,7 @@ impl Model {
     }
 
     /// No server is above itself; `pair_allowed`: but for two that replicate from each other.
-    pub(super) fn assert_no_loop(&self, pair_allowed: bool) {
+    pub(crate) fn assert_no_loop(&self, pair_allowed: bool) {
         for start in self.servers.keys() {
             let mut at = start;
             for length in 1..=self.servers.len() {
@@ -261,7 +261,7 @@ impl Model {
     }
 
     /// Whatever ran, runs; whatever did not, does not; but for what was asked.
-    pub(super) fn assert_threads(&self, request: &Request, before: &Baseline) {
+    pub(crate) fn assert_threads(&self, request: &Request, before: &Baseline) {
         for (name, now) in self.threads() {
             let ran = before.get(&name).copied().unwrap_or(Threads::BOTH);
             let wanted = if *request.instance() == name { asked(request, ran) } else { ran };

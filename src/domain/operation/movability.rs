@@ -10,13 +10,13 @@ use crate::version::Flavor;
 
 /// A replica that may be given another source.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Moving<'a> {
-    pub(super) instance: &'a Instance,
-    pub(super) replica: &'a ReplicaFacts,
+pub(crate) struct Moving<'a> {
+    pub(crate) instance: &'a Instance,
+    pub(crate) replica: &'a ReplicaFacts,
 }
 
 /// It is fresh, a replica, reads one source, and its source is ours to choose.
-pub(super) fn movable<'a>(key: &InstanceKey, world: &World<'a>) -> Result<Moving<'a>, Refusal> {
+pub(crate) fn movable<'a>(key: &InstanceKey, world: &World<'a>) -> Result<Moving<'a>, Refusal> {
     let (instance, replica) = world.replica(key)?;
     group_lets_it_move(instance)?;
     one_channel(instance, replica)?;
@@ -24,7 +24,7 @@ pub(super) fn movable<'a>(key: &InstanceKey, world: &World<'a>) -> Result<Moving
     Ok(Moving { instance, replica })
 }
 
-pub(super) fn group_lets_it_move(instance: &Instance) -> Result<(), Refusal> {
+pub(crate) fn group_lets_it_move(instance: &Instance) -> Result<(), Refusal> {
     if !instance.facts.is_group_secondary(&instance.key) {
         return Ok(());
     }
@@ -35,7 +35,7 @@ pub(super) fn group_lets_it_move(instance: &Instance) -> Result<(), Refusal> {
 }
 
 /// Statements without a channel name would mean all channels, or the wrong one.
-pub(super) fn one_channel(instance: &Instance, replica: &ReplicaFacts) -> Result<(), Refusal> {
+pub(crate) fn one_channel(instance: &Instance, replica: &ReplicaFacts) -> Result<(), Refusal> {
     if replica.other_channels.is_empty() {
         return Ok(());
     }
@@ -48,7 +48,7 @@ pub(super) fn one_channel(instance: &Instance, replica: &ReplicaFacts) -> Result
     ))
 }
 
-pub(super) fn no_binlog_server(instance: &Instance) -> Result<(), Refusal> {
+pub(crate) fn no_binlog_server(instance: &Instance) -> Result<(), Refusal> {
     if !instance.facts.is_binlog_server() {
         return Ok(());
     }
@@ -57,7 +57,7 @@ pub(super) fn no_binlog_server(instance: &Instance) -> Result<(), Refusal> {
 }
 
 /// The server that `moving` is to read from: fresh, meant to be used, compatible, of the same data, and not below it.
-pub(super) fn new_source<'a>(
+pub(crate) fn new_source<'a>(
     moving: &Moving<'_>,
     key: &InstanceKey,
     world: &World<'a>,
@@ -69,7 +69,7 @@ pub(super) fn new_source<'a>(
 }
 
 /// The same for a pair that may be a loop.
-pub(super) fn source_in_general<'a>(
+pub(crate) fn source_in_general<'a>(
     own: &Instance,
     key: &InstanceKey,
     world: &World<'a>,
@@ -121,7 +121,7 @@ fn upstream(one: &Instance, detached: bool) -> Option<InstanceKey> {
 }
 
 /// The servers above this one, nearest first.
-pub(super) fn ancestors(world: &World<'_>, key: &InstanceKey) -> Vec<InstanceKey> {
+pub(crate) fn ancestors(world: &World<'_>, key: &InstanceKey) -> Vec<InstanceKey> {
     above(world, key, false)
 }
 
@@ -176,7 +176,7 @@ fn same_cluster(own: &Instance, other: &Instance, world: &World<'_>) -> Result<(
 }
 
 /// Further needs of moves by file and position: it must be brought to one place, and stand there.
-pub(super) fn by_position(moving: &Moving<'_>, world: &World<'_>) -> Result<Vec<String>, Refusal> {
+pub(crate) fn by_position(moving: &Moving<'_>, world: &World<'_>) -> Result<Vec<String>, Refusal> {
     let (key, replica) = (&moving.instance.key, moving.replica);
     let refuse = |rule, reason: String, remedy: String| Err(Refusal::new(rule, key, reason, remedy));
     let running = (replica.io_thread, replica.sql_thread) == (ThreadState::Running, ThreadState::Running);
@@ -215,7 +215,7 @@ pub(super) fn by_position(moving: &Moving<'_>, world: &World<'_>) -> Result<Vec<
 }
 
 /// What the operator should know about moving this replica below that server.
-pub(super) fn warnings(own: &Instance, other: &Instance, world: &World<'_>) -> Vec<String> {
+pub(crate) fn warnings(own: &Instance, other: &Instance, world: &World<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(downtime) = &own.downtime {
         warnings.push(format!("{} is downtimed by {}: {}", own.key, downtime.owner, downtime.reason));

@@ -8,7 +8,7 @@ use crate::plan::{Action, Condition, Plan, Refusal, Request, Rule, SemiSyncSide,
 use crate::version::ServerVersion;
 
 /// Nobody (with `UseSuperReadOnly`: really nobody) writes to it any more, except replication.
-pub(super) fn refuse_writes(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
+pub(crate) fn refuse_writes(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let instance = world.fresh(instance)?;
     let (key, facts) = (&instance.key, &instance.facts);
     let with_super = with_super(instance, world);
@@ -33,7 +33,7 @@ pub(super) fn refuse_writes(request: &Request, instance: &InstanceKey, world: &W
 }
 
 /// Everybody may write to it: to one server of a cluster at a time.
-pub(super) fn accept_writes(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
+pub(crate) fn accept_writes(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let instance = world.fresh(instance)?;
     let (key, facts) = (&instance.key, &instance.facts);
     if !facts.read_only {

@@ -23,7 +23,7 @@ struct Rank {
     key: InstanceKey,
 }
 
-pub(super) fn replicas(request: &Request, of: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
+pub(crate) fn replicas(request: &Request, of: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let mut keys: Vec<InstanceKey> = world.replicas_of(of).into_iter().map(|one| one.key.clone()).collect();
     if keys.is_empty() {
         world.known(of)?;

@@ -13,7 +13,7 @@ use super::{World, gtid, position, repoint};
 use crate::instance::{Instance, InstanceKey, ThreadState};
 use crate::plan::{Method, Plan, Refusal, Request, Rule};
 
-pub(super) fn one(
+pub(crate) fn one(
     request: &Request,
     instance: &InstanceKey,
     below: &InstanceKey,
@@ -78,7 +78,7 @@ fn no_writable_co_primary(moving: &Moving<'_>, other: &Instance) -> Result<(), R
     Err(Refusal::new(Rule::CoPrimary, &moving.instance.key, reason, format!("set-read-only -i {} first", other.key)))
 }
 
-pub(super) fn replicas(
+pub(crate) fn replicas(
     request: &Request,
     of: &InstanceKey,
     below: &InstanceKey,

@@ -8,7 +8,7 @@ use crate::plan::{
     Action, Condition, Method, Plan, Position, Refusal, Request, Rule, received_is_applied, running_threads,
 };
 
-pub(super) fn one(
+pub(crate) fn one(
     request: &Request,
     instance: &InstanceKey,
     below: Option<&InstanceKey>,
@@ -17,7 +17,7 @@ pub(super) fn one(
     Ok(steps::single(request, part(instance, below, world)?))
 }
 
-pub(super) fn replicas(
+pub(crate) fn replicas(
     request: &Request,
     of: &InstanceKey,
     below: Option<&InstanceKey>,
@@ -39,7 +39,7 @@ fn part(key: &InstanceKey, below: Option<&InstanceKey>, world: &World<'_>) -> Re
 }
 
 /// At its present source again.
-pub(super) fn again(moving: &Moving<'_>, world: &World<'_>) -> Result<Part, Refusal> {
+pub(crate) fn again(moving: &Moving<'_>, world: &World<'_>) -> Result<Part, Refusal> {
     let (key, source) = (&moving.instance.key, &moving.replica.source);
     if source.is_detached() {
         return Err(detached(moving));
@@ -163,7 +163,7 @@ fn stated(
 }
 
 /// All relay logs applied, at once or in a while.
-pub(super) fn applied_relay(moving: &Moving<'_>, consequence: &str, world: &World<'_>) -> Result<Relay, Refusal> {
+pub(crate) fn applied_relay(moving: &Moving<'_>, consequence: &str, world: &World<'_>) -> Result<Relay, Refusal> {
     // While the receiver runs, more comes.
     let receives = moving.replica.io_thread == ThreadState::Running;
     if !receives && received_is_applied(&moving.instance.facts) {
@@ -175,7 +175,7 @@ pub(super) fn applied_relay(moving: &Moving<'_>, consequence: &str, world: &Worl
     Err(gtid::unapplied(moving, consequence))
 }
 
-pub(super) fn enable_gtid(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
+pub(crate) fn enable_gtid(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let moving = movability::movable(instance, world)?;
     if moving.instance.facts.is_using_gtid() {
         return finished(request, &moving, "uses GTID already", world);
@@ -209,7 +209,7 @@ fn no_scheme(moving: &Moving<'_>, reason: String) -> Refusal {
     )
 }
 
-pub(super) fn disable_gtid(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
+pub(crate) fn disable_gtid(request: &Request, instance: &InstanceKey, world: &World<'_>) -> Result<Plan, Refusal> {
     let moving = movability::movable(instance, world)?;
     if !moving.instance.facts.is_using_gtid() {
         return finished(request, &moving, "does not use GTID", world);

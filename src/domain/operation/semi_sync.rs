@@ -7,7 +7,7 @@ use crate::instance::{Instance, InstanceKey};
 use crate::plan::{Action, Condition, Plan, Refusal, Request, Rule, SemiSyncSide, Step, Threads, running_threads};
 
 /// One side. A receiver says at connecting whether it acknowledges: it is restarted if it runs.
-pub(super) fn switch(
+pub(crate) fn switch(
     request: &Request,
     instance: &InstanceKey,
     side: SemiSyncSide,

@@ -11,7 +11,7 @@ use crate::plan::{
 
 /// How it is made sure that no received transaction is lost with the relay logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Relay {
+pub(crate) enum Relay {
     /// Wait until all of them are applied.
     Drain,
     /// All of them are applied: verified, not waited for.
@@ -21,66 +21,66 @@ pub(super) enum Relay {
 }
 
 /// One change of where a replica reads from, threads and relay logs included.
-pub(super) struct Change<'a> {
-    pub(super) moving: Moving<'a>,
+pub(crate) struct Change<'a> {
+    pub(crate) moving: Moving<'a>,
     /// [`Action::ChangeSource`] or [`Action::RenameSource`].
-    pub(super) action: Action,
-    pub(super) relay: Relay,
+    pub(crate) action: Action,
+    pub(crate) relay: Relay,
     /// What else must hold right before.
-    pub(super) also: Vec<Condition>,
+    pub(crate) also: Vec<Condition>,
     /// What else holds right after.
-    pub(super) holds: Vec<Condition>,
+    pub(crate) holds: Vec<Condition>,
     /// The new source can be reached: the receiver is to be seen connected.
-    pub(super) reachable: bool,
+    pub(crate) reachable: bool,
 }
 
 /// What is to be done about one replica.
 #[derive(Debug)]
-pub(super) struct Part {
-    pub(super) branch: Branch,
-    pub(super) method: Method,
-    pub(super) because: String,
-    pub(super) warnings: Vec<String>,
+pub(crate) struct Part {
+    pub(crate) branch: Branch,
+    pub(crate) method: Method,
+    pub(crate) because: String,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// It is the server that was planned for, and no other behind the same name.
-pub(super) fn identity(instance: &Instance) -> Condition {
+pub(crate) fn identity(instance: &Instance) -> Condition {
     Condition::Server { server_id: instance.facts.server_id, server_uuid: instance.facts.server_uuid.clone() }
 }
 
-pub(super) fn options(replica: &ReplicaFacts) -> SourceOptions {
+pub(crate) fn options(replica: &ReplicaFacts) -> SourceOptions {
     SourceOptions { tls: replica.tls.clone(), request_public_key: false }
 }
 
 /// Stops threads of a replica that runs `now`, and sees them stopped.
-pub(super) fn stop(on: &InstanceKey, threads: Threads, now: Threads) -> Step {
+pub(crate) fn stop(on: &InstanceKey, threads: Threads, now: Threads) -> Step {
     Step::new(on, Action::Stop { threads }, limit::stop(threads))
         .then(Condition::Threads { running: now.without(threads) })
 }
 
-pub(super) fn start(on: &InstanceKey, threads: Threads) -> Step {
+pub(crate) fn start(on: &InstanceKey, threads: Threads) -> Step {
     Step::new(on, Action::Start { threads }, limit::START)
 }
 
 /// Starts threads and sees them running.
-pub(super) fn started(on: &InstanceKey, threads: Threads) -> Step {
+pub(crate) fn started(on: &InstanceKey, threads: Threads) -> Step {
     start(on, threads).then(Condition::Replicating { threads })
 }
 
 /// Waits until everything received is applied.
-pub(super) fn drain(on: &InstanceKey, world: &World<'_>) -> Step {
+pub(crate) fn drain(on: &InstanceKey, world: &World<'_>) -> Step {
     Step::new(on, Action::Drain, world.policy.drain_limit_seconds.max(1)).then(Condition::Drained)
 }
 
 /// Starts threads below a source that can be reached.
-pub(super) fn start_below(on: &InstanceKey, source: &InstanceKey, threads: Threads) -> Step {
+pub(crate) fn start_below(on: &InstanceKey, source: &InstanceKey, threads: Threads) -> Step {
     start(on, threads)
         .then(Condition::ReplicatesFrom { source: source.clone() })
         .then(Condition::Replicating { threads })
 }
 
 /// What is done about a server when a step failed: its threads run again.
-pub(super) fn restore(on: &InstanceKey, wanted: Threads) -> Vec<Step> {
+pub(crate) fn restore(on: &InstanceKey, wanted: Threads) -> Vec<Step> {
     if wanted == Threads::NONE {
         return Vec::new();
     }
@@ -88,7 +88,7 @@ pub(super) fn restore(on: &InstanceKey, wanted: Threads) -> Vec<Step> {
 }
 
 /// The conditions with which work on a server begins: who it is, whom it reads, and what runs if not all does.
-pub(super) fn begins(mut step: Step, moving: &Moving<'_>) -> Step {
+pub(crate) fn begins(mut step: Step, moving: &Moving<'_>) -> Step {
     let now = running_threads(&moving.instance.facts);
     let source = moving.replica.source.clone();
     let mut conditions = vec![identity(moving.instance), Condition::ReplicatesFrom { source }];
@@ -101,7 +101,7 @@ pub(super) fn begins(mut step: Step, moving: &Moving<'_>) -> Step {
 }
 
 /// All steps of a change: stop the receiver, see to the relay logs, stop the applier, change, start what ran.
-pub(super) fn change(change: Change<'_>, world: &World<'_>) -> Vec<Step> {
+pub(crate) fn change(change: Change<'_>, world: &World<'_>) -> Vec<Step> {
     let Change { moving, action, relay, also, holds, reachable } = change;
     let key = &moving.instance.key;
     let mut now = running_threads(&moving.instance.facts);
@@ -154,7 +154,7 @@ fn new_source_of(action: &Action) -> Option<InstanceKey> {
 }
 
 /// The last step of a move, if any thread is to run. A source that cannot be reached cannot be seen connected.
-pub(super) fn start_again(on: &InstanceKey, source: &InstanceKey, wanted: Threads, reachable: bool) -> Option<Step> {
+pub(crate) fn start_again(on: &InstanceKey, source: &InstanceKey, wanted: Threads, reachable: bool) -> Option<Step> {
     if wanted == Threads::NONE {
         return None;
     }
@@ -171,7 +171,7 @@ pub(super) fn start_again(on: &InstanceKey, source: &InstanceKey, wanted: Thread
 }
 
 /// A branch about one replica that locks nothing of its own yet.
-pub(super) fn branch(
+pub(crate) fn branch(
     instance: &InstanceKey,
     new_source: Option<&InstanceKey>,
     steps: Vec<Step>,
@@ -187,7 +187,7 @@ pub(super) fn branch(
 }
 
 /// What is left of a move that was made already: its threads. `None`: nothing is left.
-pub(super) fn finish(key: &InstanceKey, source: &InstanceKey, world: &World<'_>, method: Method) -> Option<Part> {
+pub(crate) fn finish(key: &InstanceKey, source: &InstanceKey, world: &World<'_>, method: Method) -> Option<Part> {
     let wanted = world.wanted_threads(key);
     let now = world.instances.get(key).map(|one| running_threads(&one.facts)).unwrap_or_default();
     let missing = wanted.without(now);
@@ -206,7 +206,7 @@ pub(super) fn finish(key: &InstanceKey, source: &InstanceKey, world: &World<'_>,
     })
 }
 
-pub(super) fn already_below(key: &InstanceKey, source: &InstanceKey) -> Refusal {
+pub(crate) fn already_below(key: &InstanceKey, source: &InstanceKey) -> Refusal {
     Refusal::new(
         Rule::AlreadySo,
         key,
@@ -216,7 +216,7 @@ pub(super) fn already_below(key: &InstanceKey, source: &InstanceKey) -> Refusal 
 }
 
 /// A plan about one replica: its lock is the plan's.
-pub(super) fn single(request: &Request, part: Part) -> Plan {
+pub(crate) fn single(request: &Request, part: Part) -> Plan {
     Plan {
         request: request.clone(),
         method: part.method,
@@ -232,7 +232,7 @@ pub(super) fn single(request: &Request, part: Part) -> Plan {
 }
 
 /// A plan about many replicas, each with a lock of its own; refused if there were some and none can be moved.
-pub(super) fn many(request: &Request, parts: Vec<Result<Part, Refusal>>, because: String) -> Result<Plan, Refusal> {
+pub(crate) fn many(request: &Request, parts: Vec<Result<Part, Refusal>>, because: String) -> Result<Plan, Refusal> {
     let total = parts.len();
     let mut plan = Plan {
         request: request.clone(),
@@ -285,7 +285,7 @@ fn none_of(of: &InstanceKey, refusals: &[Refusal]) -> Refusal {
 }
 
 /// The replicas of a server that a pattern leaves, by key; without `except`.
-pub(super) fn replicas_matching(
+pub(crate) fn replicas_matching(
     of: &InstanceKey,
     pattern: &str,
     except: Option<&InstanceKey>,
@@ -308,7 +308,7 @@ pub(super) fn replicas_matching(
 }
 
 /// Replicas that the earlier run has moved below `to` and not finished with.
-pub(super) fn moved_already(to: &InstanceKey, listed: &[InstanceKey], world: &World<'_>) -> Vec<InstanceKey> {
+pub(crate) fn moved_already(to: &InstanceKey, listed: &[InstanceKey], world: &World<'_>) -> Vec<InstanceKey> {
     let moved = |key: &&InstanceKey| {
         !listed.contains(key)
             && world.earlier.is_none_or(|plan| plan.branches.iter().any(|branch| branch.instance == **key))

@@ -9,7 +9,7 @@ use crate::plan::{Action, Plan, Position, SemiSyncSide, Step, Threads, running_t
 
 /// What becomes of whoever runs a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// Nothing.
     Lives,
     /// No step more after so many, and nothing is put back.
@@ -22,7 +22,7 @@ pub(super) enum Fate {
 
 impl Model {
     /// Runs a whole plan, as its executor does. `Err`: a step failed, and its branch was restored.
-    pub(super) fn run(&mut self, plan: &Plan, mut fate: Fate) -> Result<(), String> {
+    pub(crate) fn run(&mut self, plan: &Plan, mut fate: Fate) -> Result<(), String> {
         let mut failed = self.run_steps(&plan.head, &mut fate).err();
         if failed.is_none() {
             failed = self.run_branches(plan, &mut fate);
