@@ -8,6 +8,8 @@ section! {
     pub struct Hooks in hooks, "Hooks";
     processes_shell_command: String = text("bash") => "ProcessesShellCommand", NotYet("hooks"), Live,
         "The interpreter that runs them.";
+    hook_timeout_seconds: u64 = 60 => "HookTimeoutSeconds" (New), NotYet("hooks"), Live,
+        "A hook that takes longer is killed with everything it started, and has failed: longer than announcements, DNS, proxies and power switches take, and the most by which each hook can hold up a failover. Hooks that end in `&` are not waited for, and not limited.";
     on_failure_detection_processes: Vec<String> = Vec::new() => "OnFailureDetectionProcesses", NotYet("hooks"), Live,
         "Run when a failure is first registered; a failing one stops the recovery.";
     pre_graceful_takeover_processes: Vec<String> = Vec::new() => "PreGracefulTakeoverProcesses", NotYet("hooks"), Live,

@@ -41,6 +41,7 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("ProbeReadTimeoutMilliseconds", 1, 60_000),
     ("ProbeSlowFactsSeconds", 1, 86_400),
     ("QueuePollMilliseconds", 1, 60_000),
+    ("HookTimeoutSeconds", 1, 3_600),
     ("QueueRetentionHours", 1, 87_600),
     ("FailedJobRetentionDays", 1, 3_650),
 ];
