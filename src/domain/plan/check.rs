@@ -312,6 +312,7 @@ fn is_verified(step: &Step) -> bool {
             (Action::Stop { threads }, Condition::Threads { running }) => {
                 !(threads.io && running.io || threads.sql && running.sql)
             }
+            (Action::Stop { threads }, Condition::Stopped { threads: seen }) => threads.without(*seen) == Threads::NONE,
             _ => false,
         }),
         // "Started" where the source cannot be reached: nobody will see that receiver connected.

@@ -23,6 +23,8 @@ pub enum Condition {
     NoReplica,
     /// Exactly these threads were started.
     Threads { running: Threads },
+    /// These threads, at least, do not run.
+    Stopped { threads: Threads },
     /// These threads, at least, run: the receiver is connected, the applier works.
     Replicating { threads: Threads },
     /// Everything it received it has applied.
@@ -88,6 +90,7 @@ impl Condition {
             | Self::ReplicatesFrom { .. }
             | Self::NoReplica
             | Self::Threads { .. }
+            | Self::Stopped { .. }
             | Self::Replicating { .. }
             | Self::Drained
             | Self::ReadOnly { .. }
@@ -129,6 +132,10 @@ impl Condition {
             Self::Threads { running } => {
                 let now = running_threads(own);
                 if now == *running { Ok(()) } else { unmet(format!("{key}: {}", thread_text(now, *running))) }
+            }
+            Self::Stopped { threads } => {
+                let still = running_threads(own).and(*threads);
+                if still == Threads::NONE { Ok(()) } else { unmet(format!("{key}: {still} still running")) }
             }
             Self::Replicating { threads } => replicating(key, own, *threads),
             Self::Drained => {
@@ -180,10 +187,10 @@ impl Condition {
                 };
                 if same { Ok(()) } else { unmet(format!("{key} has executed {:?}, not {gtids:?}", own.gtid.executed)) }
             }
-            Self::HasExecuted { gtids } => match (GtidSet::parse(&own.gtid.executed), GtidSet::parse(gtids)) {
-                (Ok(now), Ok(wanted)) if now.contains(&wanted) => Ok(()),
-                (Ok(now), Ok(wanted)) => unmet(format!("{key} has not executed {}", wanted.subtract(&now))),
-                _ => unmet(format!("it cannot be told whether {key} has executed {gtids:?}")),
+            Self::HasExecuted { gtids } => match missing_of(gtids, own) {
+                Some(missing) if missing.is_empty() => Ok(()),
+                Some(missing) => unmet(format!("{key} has not executed {missing}")),
+                None => unmet(format!("it cannot be told whether {key} has executed {gtids:?}")),
             },
             Self::HasNotExecuted { gtids } => match (GtidSet::parse(&own.gtid.executed), GtidSet::parse(gtids)) {
                 (Ok(now), Ok(unwanted)) if now.intersect(&unwanted).is_empty() => Ok(()),
@@ -235,6 +242,18 @@ impl Condition {
             | Self::NoReplicas => Ok(()),
         }
     }
+}
+
+/// The part of `gtids`, of either family, that the server has not executed. `None`: it cannot be told.
+fn missing_of(gtids: &str, own: &ServerFacts) -> Option<String> {
+    if !own.gtid.mariadb_current_pos.is_empty() || !own.gtid.mariadb_slave_pos.is_empty() {
+        let wanted = GtidPosition::parse(gtids).ok()?;
+        let applied = GtidPosition::parse(&own.gtid.mariadb_slave_pos).ok()?;
+        let place = GtidPosition::parse(&own.gtid.mariadb_current_pos).ok()?.union(&applied);
+        return Some(wanted.subtract(&place).to_string());
+    }
+    let (now, wanted) = (GtidSet::parse(&own.gtid.executed).ok()?, GtidSet::parse(gtids).ok()?);
+    Some(wanted.subtract(&now).to_string())
 }
 
 /// MariaDB has no `super_read_only`; its servers tell no UUID.

@@ -235,6 +235,7 @@ impl fmt::Display for Condition {
             Self::Threads { running: Threads::BOTH } => f.write_str("both threads are started"),
             Self::Threads { running: Threads::NONE } => f.write_str("both threads are stopped"),
             Self::Threads { running } => write!(f, "only the {running} is started"),
+            Self::Stopped { threads } => write!(f, "stopped: {threads}"),
             Self::Replicating { threads } => write!(f, "running: {threads}"),
             Self::Drained => f.write_str("everything received is applied"),
             Self::ReceivedIsIn { other } => write!(f, "whatever it received is on {other}"),

@@ -35,6 +35,10 @@ impl<'a> Known<'a> {
                         (self.safe, self.safe_in) = (false, None);
                     }
                 }
+                Condition::Stopped { threads } => {
+                    self.stopped = self.stopped.or(*threads);
+                    self.receiving &= !threads.io;
+                }
                 Condition::NoReplica => self.stopped = Threads::BOTH,
                 Condition::Server { .. } => self.identified = true,
                 _ => {}
