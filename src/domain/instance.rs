@@ -114,6 +114,24 @@ impl FailureKind {
             Self::Local => "local",
         }
     }
+
+    /// The kind of a stored name; `None` for no failure, and for one of a newer release.
+    pub fn parse(name: &str) -> Option<Self> {
+        const ALL: [FailureKind; 11] = [
+            FailureKind::UnknownHost,
+            FailureKind::Refused,
+            FailureKind::ConnectTimeout,
+            FailureKind::ReadTimeout,
+            FailureKind::Broken,
+            FailureKind::AccessDenied,
+            FailureKind::TooManyConnections,
+            FailureKind::Protocol,
+            FailureKind::UnsupportedVersion,
+            FailureKind::Statement,
+            FailureKind::Local,
+        ];
+        ALL.into_iter().find(|kind| kind.name() == name)
+    }
 }
 
 /// Where an instance stands in its topology; computed from all facts by [`crate::topology::derive`].
@@ -146,6 +164,10 @@ pub struct CheckState {
     pub partial_success: bool,
     /// Failed checks in a row.
     pub failures: u32,
+    /// The first of the failed checks since the server last gave a sign of life; `None` while it gives them.
+    pub silent_since: Option<DbMicros>,
+    /// Kind of the last failure, if the last check failed.
+    pub failure: Option<FailureKind>,
     /// The last failure, empty after a good check.
     pub last_error: String,
     /// How long the last complete read took.

@@ -10,6 +10,7 @@
 //! To add a fact read from a server: a field of [`instance::ServerFacts`] (with a serde default, because stored
 //! documents live longer than binaries), then `mysql::probe`, then the views that show it.
 
+pub mod analysis;
 pub mod cadence;
 pub mod gtid;
 pub mod health;

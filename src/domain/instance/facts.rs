@@ -179,6 +179,9 @@ pub struct ReplicaFacts {
     pub last_sql_error: String,
     /// Text of the last receiver error.
     pub last_io_error: String,
+    /// Number of the last receiver error; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub last_io_errno: u32,
     /// `Seconds_Behind_Source`.
     pub seconds_behind: Option<i64>,
     /// Lag by `ReplicationLagQuery`, else `seconds_behind`.
@@ -206,6 +209,11 @@ pub struct ReplicaFacts {
     /// commit order. `None` when the server was not asked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub applies_out_of_order: Option<bool>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes the field by reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 /// TLS and key options of the connection to the source.

@@ -1,6 +1,6 @@
 //! One row of `instance` with what people said about it, as an [`Instance`].
 
-use domain::instance::{CheckState, DbMicros, Downtime, Instance, Placement, ServerFacts};
+use domain::instance::{CheckState, DbMicros, Downtime, FailureKind, Instance, Placement, ServerFacts};
 use domain::promotion::PromotionRule;
 use sqlx::mysql::MySqlRow;
 
@@ -8,8 +8,8 @@ use crate::sql::{flag, key, maybe_micros, maybe_text, micros, text, uint};
 
 /// What every reading statement begins with; a `WHERE` over `i` may follow.
 pub(super) const SELECT: &str = "SELECT i.id, i.hostname, i.port, i.lane, i.facts, i.last_attempted_at, i.last_checked_at, \
-       i.last_seen_at, i.partial_success, i.failures, i.last_error, i.latency_us, i.cluster_name, i.suggested_alias, \
-       i.depth, i.is_co_primary, i.ancestry_uuid, i.gtid_errant, i.changed_at, NOW(6) AS db_now, \
+       i.last_seen_at, i.partial_success, i.failures, i.silent_since, i.error_kind, i.last_error, \
+       i.latency_us, i.cluster_name, i.suggested_alias, i.depth, i.is_co_primary, i.ancestry_uuid, i.gtid_errant, i.changed_at, NOW(6) AS db_now, \
        d.owner AS downtime_owner, d.reason AS downtime_reason, d.begins_at AS downtime_begins_at, \
        d.ends_at AS downtime_ends_at, c.promotion_rule, u.virtual_name \
   FROM instance i \
@@ -75,6 +75,8 @@ fn check(row: &MySqlRow) -> sqlx::Result<CheckState> {
         last_seen_at: maybe_micros(row, "last_seen_at")?,
         partial_success: flag(row, "partial_success")?,
         failures: narrow(uint(row, "failures")?),
+        silent_since: maybe_micros(row, "silent_since")?,
+        failure: FailureKind::parse(&text(row, "error_kind")?),
         last_error: text(row, "last_error")?,
         latency_micros: uint(row, "latency_us")?,
     })

@@ -147,6 +147,7 @@ async fn upsert(conn: &mut MySqlConnection, chunk: &[&Full<'_>]) -> Result<(), E
     query
         .push(format_args!(", failures = IF({newer}, 0, failures), partial_success = IF({newer}, 0, partial_success)"));
     query.push(format_args!(", error_kind = IF({newer}, '', error_kind), last_error = IF({newer}, '', last_error)"));
+    query.push(format_args!(", silent_since = IF({newer}, NULL, silent_since)"));
     query.push(format_args!(", changed_at = IF({newer}, NOW(6), changed_at)"));
     // Last, because the conditions before it look at it.
     query.push(format_args!(", observed_at = IF({newer}, VALUES(observed_at), observed_at)"));
@@ -237,7 +238,9 @@ async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>]) -> Result<
     query.push(
         ") f STRAIGHT_JOIN instance i FORCE INDEX (instance_name) ON i.hostname = f.hostname AND i.port = f.port \
          SET i.failures = i.failures + 1, i.error_kind = f.error_kind, i.last_error = f.last_error, \
-             i.partial_success = f.alive, i.last_checked_at = f.failed_at, i.changed_at = NOW(6), i.observed_at = f.failed_at \
+             i.partial_success = f.alive, i.last_checked_at = f.failed_at, \
+             i.silent_since = IF(f.alive, NULL, COALESCE(i.silent_since, f.failed_at)), \
+             i.changed_at = NOW(6), i.observed_at = f.failed_at \
          WHERE i.observed_at IS NULL OR i.observed_at < f.failed_at OR ",
     );
     query.push(FROM_THE_FUTURE);

@@ -136,19 +136,30 @@ async fn a_failure_counts_keeps_the_facts_and_creates_nobody() {
         let report = record(db, &written, &batch).await;
         assert_eq!((report.failed, report.changed.len()), (1, 0));
         record(db, &written, &batch).await; // Delivered twice, counted once.
-        record(db, &written, &[failed("a", T + 2, FailureKind::AccessDenied)]).await;
+        let silence = async || {
+            let check = db.instance(&key("a")).await.unwrap().check;
+            (check.failures, check.silent_since, check.failure)
+        };
+        assert_eq!(silence().await, (1, Some(T + 1), Some(FailureKind::ConnectTimeout)));
+        record(db, &written, &[failed("a", T + 2, FailureKind::Refused)]).await;
+        assert_eq!(silence().await, (2, Some(T + 1), Some(FailureKind::Refused)), "it began with the first");
+        record(db, &written, &[failed("a", T + 3, FailureKind::AccessDenied)]).await;
+        assert_eq!(silence().await, (3, None, Some(FailureKind::AccessDenied)), "a refusal breaks the silence");
         let stored = db.instance(&key("a")).await.unwrap();
-        assert_eq!((stored.check.failures, stored.check.partial_success), (2, true));
+        assert_eq!((stored.check.failures, stored.check.partial_success), (3, true));
         assert_eq!(stored.check.last_error, "cannot reach a");
-        assert_eq!((stored.check.last_seen_at, stored.check.last_checked_at), (Some(T), Some(T + 2)));
+        assert_eq!((stored.check.last_seen_at, stored.check.last_checked_at), (Some(T), Some(T + 3)));
         assert_eq!(stored.facts, primary("x"));
         assert!(!stored.check.is_valid());
         assert_eq!(db.instance(&key("nobody")).await, None);
         assert_eq!(db.instance(&key("bystander")).await, before);
-        let report = record(db, &written, &[seen("a", T + 3, primary("x"))]).await;
+        record(db, &written, &[failed("a", T + 4, FailureKind::ReadTimeout)]).await;
+        assert_eq!(silence().await, (4, Some(T + 4), Some(FailureKind::ReadTimeout)));
+        let report = record(db, &written, &[seen("a", T + 5, primary("x"))]).await;
         assert_eq!(report.changed, [key("a")].into(), "facts are as before, yet the failure must go");
         let stored = db.instance(&key("a")).await.unwrap();
         assert_eq!((stored.check.failures, stored.check.partial_success), (0, false));
+        assert_eq!(silence().await, (0, None, None));
     })
     .await;
 }
