@@ -1,5 +1,5 @@
-//! Drops records older than `AuditPurgeDays`: audit entries, terms of leadership, ended maintenance, operations; topology snapshots
-//! after three months.
+//! Drops records older than `AuditPurgeDays`: audit entries, terms of leadership, ended maintenance, operations,
+//! recoveries, detections, records of hooks; topology snapshots after three months.
 //!
 //! Safe to run twice: the second run finds nothing left to do.
 
@@ -38,6 +38,9 @@ impl Job for TrimAudit {
         dropped += store::leases::trim_history(&mut conn, age).await.map_err(JobError::retry)?;
         dropped += store::maintenance::trim(&mut conn, age).await.map_err(JobError::retry)?;
         dropped += store::operations::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        dropped += store::recoveries::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        dropped += store::detections::trim(&mut conn, age).await.map_err(JobError::retry)?;
+        dropped += store::hook_runs::trim(&mut conn, age).await.map_err(JobError::retry)?;
         dropped += store::snapshots::trim(&mut conn, snapshots).await.map_err(JobError::retry)?;
         Ok(json!({ "dropped": dropped }))
     }

@@ -17,11 +17,15 @@
 //! `tests/store/` that run on both flavours.
 
 pub mod access_tokens;
+pub mod analyses;
 pub mod audit;
 pub mod candidates;
 pub mod clusters;
+pub mod detections;
 pub mod downtime;
 pub mod equivalences;
+pub mod former_primaries;
+pub mod hook_runs;
 pub mod hostnames;
 pub mod instances;
 pub mod leases;
@@ -29,6 +33,9 @@ pub mod maintenance;
 pub mod nodes;
 pub mod operations;
 pub mod pools;
+pub mod recoveries;
+pub mod recovery_switch;
+pub mod samples;
 pub mod schedules;
 pub mod schema;
 pub mod snapshots;

@@ -22,9 +22,10 @@ use serde::Serialize;
 use sqlx::mysql::MySqlConnection;
 
 use crate::Error;
-use crate::sql::{check_key, cut, interval};
+use crate::sql::{check_key, cut, interval, json};
 
 pub use read::{Filter, StepRow, by_job, list, read, steps};
+pub(crate) use runs::finish_in;
 pub use runs::{Begun, Finish, Run, begin_run, finish, is_ours, release, save_plan};
 pub use steps::{NewStep, begin_step, close_steps, end_step, pending};
 
@@ -185,7 +186,7 @@ pub async fn trim(conn: &mut MySqlConnection, older_than: Duration) -> Result<u6
 }
 
 /// Runs a transaction, and runs it again when the server ended it because of a conflict.
-async fn patiently<T, F>(transaction: impl Fn() -> F) -> Result<T, Error>
+pub(crate) async fn patiently<T, F>(transaction: impl Fn() -> F) -> Result<T, Error>
 where
     F: Future<Output = Result<T, Error>>,
 {
@@ -206,8 +207,4 @@ impl From<&Baseline> for BaselineRow {
     fn from(baseline: &Baseline) -> Self {
         Self(baseline.iter().map(|(key, threads)| (key.clone(), *threads)).collect())
     }
-}
-
-fn json(doing: &'static str, value: &impl Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::Invalid { doing, reason: error.to_string() })
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use domain::instance::{DbMicros, InstanceKey};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use sqlx::mysql::{MySqlConnection, MySqlRow};
 use sqlx::{MySql, MySqlExecutor, QueryBuilder, Row};
 use time::{OffsetDateTime, PrimitiveDateTime};
@@ -95,6 +97,27 @@ pub(crate) fn maybe_uint(row: &MySqlRow, column: &str) -> sqlx::Result<Option<u6
 
 pub(crate) fn flag(row: &MySqlRow, column: &str) -> sqlx::Result<bool> {
     Ok(uint(row, column)? != 0)
+}
+
+/// Reads a number that fits 32 bits wherever we wrote it.
+pub(crate) fn number(row: &MySqlRow, column: &str) -> sqlx::Result<u32> {
+    Ok(u32::try_from(uint(row, column)?).unwrap_or(u32::MAX))
+}
+
+/// A JSON document of ours; `None`: NULL.
+pub(crate) fn document<T: DeserializeOwned>(row: &MySqlRow, column: &str) -> sqlx::Result<Option<T>> {
+    maybe_text(row, column)?
+        .map(|text| serde_json::from_str(&text).map_err(|error| undecodable(column, error)))
+        .transpose()
+}
+
+pub(crate) fn undecodable(column: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::ColumnDecode { index: column.to_owned(), source: cause.into() }
+}
+
+/// A value as JSON to bind.
+pub(crate) fn json<T: Serialize + ?Sized>(doing: &'static str, value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|error| Error::Invalid { doing, reason: error.to_string() })
 }
 
 /// The columns `hostname` and `port` as a key.

@@ -2,13 +2,12 @@
 
 use domain::instance::{DbMicros, InstanceKey};
 use domain::plan::{Baseline, Step};
-use serde::de::DeserializeOwned;
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySql, MySqlExecutor, QueryBuilder};
 
 use super::{BaselineRow, Operation, State};
 use crate::Error;
-use crate::sql::{flag, key, maybe_micros, maybe_text, micros, text, uint};
+use crate::sql::{document, flag, key, maybe_micros, maybe_text, micros, number, text, uint, undecodable};
 
 const SELECT: &str = "SELECT id, job_id, word, hostname, port, cluster_name, request, dry_run, actor, state, run, executor, \
     plan, resumed_plan, baseline, outcome, error, created_at, started_at, finished_at, NOW(6) AS db_now FROM operation ";
@@ -141,18 +140,4 @@ fn step(row: &MySqlRow) -> sqlx::Result<StepRow> {
         ended_at: maybe_micros(row, "ended_at")?,
         error: maybe_text(row, "error")?.unwrap_or_default(),
     })
-}
-
-fn number(row: &MySqlRow, column: &str) -> sqlx::Result<u32> {
-    Ok(u32::try_from(uint(row, column)?).unwrap_or(u32::MAX))
-}
-
-fn document<T: DeserializeOwned>(row: &MySqlRow, column: &str) -> sqlx::Result<Option<T>> {
-    maybe_text(row, column)?
-        .map(|text| serde_json::from_str(&text).map_err(|error| undecodable(column, error)))
-        .transpose()
-}
-
-fn undecodable(column: &str, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
-    sqlx::Error::ColumnDecode { index: column.to_owned(), source: cause.into() }
 }

@@ -7,11 +7,11 @@ use domain::plan::{Baseline, Plan};
 use sqlx::MySqlExecutor;
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 
-use super::{BaselineRow, ERROR_CHARS, NAME_CHARS, Operation, State, json, patiently, read};
+use super::{BaselineRow, ERROR_CHARS, NAME_CHARS, Operation, State, patiently, read};
 use crate::Error;
 use crate::audit::{self, Entry};
 use crate::maintenance::{self, Claim, FencingToken};
-use crate::sql::cut;
+use crate::sql::{cut, json};
 
 /// One worker's hold on an operation: void when another begins a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,6 +132,16 @@ pub async fn finish(pool: &MySqlPool, run: Run, finish: Finish<'_>) -> Result<bo
 async fn try_finish(pool: &MySqlPool, run: Run, finish: Finish<'_>) -> Result<bool, Error> {
     const DOING: &str = "end an operation";
     let mut tx = pool.begin().await.map_err(Error::doing(DOING))?;
+    let is_ours = finish_in(&mut tx, run, finish).await?;
+    if is_ours {
+        tx.commit().await.map_err(Error::doing(DOING))?;
+    }
+    Ok(is_ours)
+}
+
+/// The same in the caller's transaction, which must be dropped when the answer is false.
+pub(crate) async fn finish_in(conn: &mut MySqlConnection, run: Run, finish: Finish<'_>) -> Result<bool, Error> {
+    const DOING: &str = "end an operation";
     let done = sqlx::query(
         "UPDATE operation SET state = ?, outcome = ?, error = ?, finished_at = NOW(6) \
           WHERE id = ? AND run = ? AND state = 'running'",
@@ -141,14 +151,14 @@ async fn try_finish(pool: &MySqlPool, run: Run, finish: Finish<'_>) -> Result<bo
     .bind(cut(finish.error, ERROR_CHARS))
     .bind(run.operation)
     .bind(run.number)
-    .execute(&mut *tx)
+    .execute(&mut *conn)
     .await
     .map_err(Error::doing(DOING))?;
     if done.rows_affected() == 0 {
         return Ok(false);
     }
-    maintenance::end_for(&mut tx, run.operation).await?;
-    if let Some(ended) = read(&mut *tx, run.operation).await?
+    maintenance::end_for(conn, run.operation).await?;
+    if let Some(ended) = read(&mut *conn, run.operation).await?
         && !ended.dry_run
     {
         let entry = Entry {
@@ -158,8 +168,7 @@ async fn try_finish(pool: &MySqlPool, run: Run, finish: Finish<'_>) -> Result<bo
             actor: &ended.actor,
             message: finish.message,
         };
-        audit::write(&mut tx, &entry).await?;
+        audit::write(conn, &entry).await?;
     }
-    tx.commit().await.map_err(Error::doing(DOING))?;
     Ok(true)
 }

@@ -6,10 +6,10 @@ use domain::plan::Step;
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySqlExecutor, Row};
 
-use super::{ERROR_CHARS, NAME_CHARS, Run, json, patiently};
+use super::{ERROR_CHARS, NAME_CHARS, Run, patiently};
 use crate::Error;
 use crate::maintenance::{self, FencingToken};
-use crate::sql::{cut, interval};
+use crate::sql::{cut, interval, json};
 
 /// A step about to begin.
 #[derive(Debug, Clone, Copy)]

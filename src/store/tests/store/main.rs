@@ -8,6 +8,7 @@ mod leases;
 mod operations;
 mod operator;
 mod record;
+mod recoveries;
 mod schema;
 mod tls;
 
