@@ -42,12 +42,15 @@ fn each_step_of(stored: &Plan, steps: &[StepRow]) -> Result<()> {
     Ok(())
 }
 
-/// A plan less what follows from the moment, while the application writes: warnings (who is behind by what), and by which
+/// Warnings that come and go while the application writes.
+const OF_THE_MOMENT: [&str; 2] = [" is behind ", " has unapplied relay logs"];
+
+/// A plan less what follows from the moment, while the application writes: warnings of who is behind by what, and by which
 /// of two means what was received is kept: it is applied first, or was seen to be on the new source already. One of them
-/// there must be where there was one.
+/// there must be where there was one. All else is compared: every other step and condition, method, reason, locks.
 fn gist(plan: &Plan) -> Plan {
     let mut gist = plan.clone();
-    gist.warnings.clear();
+    gist.warnings.retain(|warning| !OF_THE_MOMENT.iter().any(|words| warning.contains(words)));
     for branch in &mut gist.branches {
         let mut kept = false;
         for condition in branch.steps.iter_mut().flat_map(|step| &mut step.before) {
