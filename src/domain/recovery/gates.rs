@@ -89,7 +89,10 @@ pub struct Verdict {
 pub struct Recent {
     pub id: u64,
     pub failed: InstanceKey,
+    /// Promoted by it.
     pub successor: Option<InstanceKey>,
+    /// Of a kind that changes the primary, whatever became of it.
+    pub changed_primary: bool,
     pub cluster_name: String,
     pub cluster_alias: String,
     /// End of its active period.
@@ -125,6 +128,9 @@ pub struct Question<'a> {
     pub analysis: &'a str,
     /// Some recovery exists for it.
     pub is_actionable: bool,
+    /// It promotes another primary. Such a recovery is held back only by others that did: a repaired intermediate source must
+    /// not keep a cluster without a primary.
+    pub promotes: bool,
     /// The switch that this kind of recovery needs, and whether it is on; `None`: needs none.
     pub feature: Option<(&'static str, bool)>,
     /// How long the analysis has been the same.
@@ -211,7 +217,8 @@ const GATES: &[(Gate, Judge)] = &[
         let same = |one: &&Recent| {
             one.cluster_name == q.cluster_name || (!q.cluster_alias.is_empty() && one.cluster_alias == q.cluster_alias)
         };
-        flapping(q, q.recent.iter().find(same), "recovered this cluster")
+        let counts = |one: &&Recent| one.changed_primary || !q.promotes;
+        flapping(q, q.recent.iter().filter(same).find(counts), "dealt with this cluster")
     }),
     (Gate::DetectionHooks, |q| {
         let reason = match q.hooks {
@@ -270,6 +277,8 @@ pub fn all_open(verdicts: &[Verdict]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn key(host: &str) -> InstanceKey {
@@ -277,14 +286,16 @@ mod tests {
     }
 
     /// Everything open, changed by `change`: names of the closed gates.
-    fn closed(change: impl FnOnce(&mut Question<'_>)) -> Vec<&'static str> {
-        let (failed, next) = (key("a"), key("b"));
-        let mut question = Question {
-            instance: &failed,
+    fn closed<'a>(change: impl FnOnce(&mut Question<'a>)) -> Vec<&'static str> {
+        static FAILED: LazyLock<InstanceKey> = LazyLock::new(|| key("a"));
+        static NEXT: LazyLock<InstanceKey> = LazyLock::new(|| key("b"));
+        let mut question: Question<'a> = Question {
+            instance: &FAILED,
             cluster_name: "a:3306",
             cluster_alias: "shop",
             analysis: "DeadMaster",
             is_actionable: true,
+            promotes: true,
             feature: None,
             held: Duration::ZERO,
             confirmation: Duration::ZERO,
@@ -296,7 +307,7 @@ mod tests {
             recent: &[],
             under_way: &[],
             hooks: DetectionHooks::Clear,
-            candidate: Some(Ok(&next)),
+            candidate: Some(Ok(&NEXT)),
             brake: 0,
             now: 0,
         };
@@ -312,6 +323,7 @@ mod tests {
             id: 7,
             failed: key(failed),
             successor: Some(key(successor)),
+            changed_primary: true,
             cluster_name: cluster.to_owned(),
             cluster_alias: alias.to_owned(),
             until: 60_000_000,
@@ -352,6 +364,15 @@ mod tests {
         // The name of a cluster changes with its primary, its alias does not.
         let by_alias = recent("z", "y", "z:3306", "shop");
         assert_eq!(closed(|q| q.recent = &by_alias), ["recently-recovered"]);
+        // What was done to an intermediate source is no reason to leave the cluster without a primary.
+        let mut intermediate = recent("i", "j", "a:3306", "shop");
+        intermediate[0].changed_primary = false;
+        assert_eq!(closed(|q| q.recent = &intermediate), Vec::<&str>::new());
+        let other_kind = closed(|q| {
+            q.recent = &intermediate;
+            q.promotes = false;
+        });
+        assert_eq!(other_kind, ["recently-recovered"]);
         let elsewhere = recent("z", "y", "z:3306", "other");
         assert_eq!(closed(|q| q.recent = &elsewhere), Vec::<&str>::new());
     }
