@@ -3,8 +3,8 @@
 use queue::Registry;
 
 use crate::{
-    Context, Discover, Expire, ForgetUnseen, Inspect, Operate, ProbeDead, ProbeShard, ProbeUrgent, SnapshotTopologies,
-    TrimAudit, TrimJobs,
+    Context, DetectionHooks, Discover, Expire, ForgetUnseen, Inspect, Operate, ProbeDead, ProbeShard, ProbeUrgent,
+    Recover, SnapshotTopologies, TrimAudit, TrimJobs,
 };
 
 /// Every kind a worker of this program can run.
@@ -13,6 +13,8 @@ pub fn registry() -> Registry<Context> {
         .with::<ProbeShard>()
         .with::<ProbeDead>()
         .with::<ProbeUrgent>()
+        .with::<Recover>()
+        .with::<DetectionHooks>()
         .with::<Discover>()
         .with::<Operate>()
         .with::<Inspect>()

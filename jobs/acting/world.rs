@@ -9,7 +9,7 @@ use futures::StreamExt;
 use queue::JobError;
 
 use super::Work;
-use crate::context::Configuration;
+use crate::policies::planner_policy;
 use crate::probing;
 
 /// Looks under way at once, for one operation or recovery: it mostly waits, and its cluster is one of many.
@@ -58,7 +58,7 @@ pub(crate) async fn gather_around(
     let now = async { store::database_now(&work.ctx.pool).await.map_err(JobError::retry) };
     let (instances, now) = futures::future::try_join(load(work, named), now).await?;
     let equivalences = equivalences(work, named, &instances).await?;
-    Ok(Gathered { instances, equivalences, policy: policy(work.config), now })
+    Ok(Gathered { instances, equivalences, policy: planner_policy(work.config), now })
 }
 
 /// The members of the clusters of these servers, and whoever is around these, as they are known.
@@ -146,19 +146,4 @@ async fn equivalences(
         all.extend(pairs.into_iter().map(|pair| Equivalence { one: place(pair.one), other: place(pair.other) }));
     }
     Ok(all)
-}
-
-/// The settings that decide, in the words of the planners.
-pub(crate) fn policy(config: &Configuration) -> Policy {
-    let discovery = &config.settings.discovery;
-    let number = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
-    Policy {
-        lower_replica_version_allowed: discovery.lower_replica_version_allowed,
-        verify_replication_filters: discovery.verify_replication_filters,
-        reasonable_maintenance_lag_seconds: discovery.reasonable_maintenance_replication_lag_seconds,
-        use_super_read_only: discovery.use_super_read_only,
-        max_parallel: number(discovery.max_concurrent_replica_operations.max(1)),
-        drain_limit_seconds: number(config.settings.worker.operation_drain_seconds),
-        ..Policy::default()
-    }
 }

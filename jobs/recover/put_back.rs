@@ -1,0 +1,67 @@
+//! Giving up before a successor was opened: what was stopped starts again, a primary that we closed is opened again.
+
+use domain::operation::World;
+use domain::plan::{Action, Request};
+use queue::JobError;
+
+use super::Recovering;
+use crate::acting::Expected;
+
+impl Recovering<'_> {
+    /// Undoes what can be undone. What cannot be is told.
+    pub(super) async fn put_back(&mut self) -> Result<(), JobError> {
+        let baseline = self.baseline();
+        if !baseline.is_empty() {
+            // Their source may be dead: started is all that can be asked.
+            let errors = self.work.start_stopped(self.tokens.clone(), &baseline, Expected::Started).await?;
+            for error in errors {
+                self.trouble(error);
+            }
+        }
+        if self.closed_by_us().await? {
+            self.open_again().await?;
+        }
+        Ok(())
+    }
+
+    /// A step of this recovery closed the failed server, or may have.
+    async fn closed_by_us(&self) -> Result<bool, JobError> {
+        let steps = store::operations::steps(&self.work.ctx.pool, self.work.operation.id).await;
+        let closes = |action: &Action| matches!(action, Action::Close | Action::SetReadOnly { read_only: true, .. });
+        let steps = steps.map_err(JobError::retry)?;
+        Ok(steps
+            .iter()
+            .any(|row| row.on == self.row.failed && row.step.as_ref().is_some_and(|step| closes(&step.action))))
+    }
+
+    async fn open_again(&mut self) -> Result<(), JobError> {
+        let gathered = self.look().await?;
+        let answers = gathered.instances.get(&self.row.failed).is_some_and(|one| one.check.is_valid());
+        if !answers {
+            self.trouble(format!("{} may have been left read-only: it does not answer", self.row.failed));
+            return Ok(());
+        }
+        // Nobody else takes writes: the successor, if one was being prepared, was not opened.
+        let opened = self.row.successor.as_ref().and_then(|key| gathered.instances.get(key));
+        if opened.is_some_and(|one| !one.facts.read_only) {
+            self.trouble(format!("{} stays read-only: its successor takes writes", self.row.failed));
+            return Ok(());
+        }
+        let request = Request::SetWriteable { instance: self.row.failed.clone() };
+        let planned = self.ask(&gathered, |scene| {
+            let world = World { baseline: scene.world.baseline, ..*scene.world };
+            domain::operation::plan(&request, &world)
+        });
+        match planned {
+            Ok(plan) => {
+                if !self.tokens.contains_key(&self.row.failed) {
+                    self.lock().await?;
+                }
+                self.execute(&plan, &gathered).await?;
+            }
+            Err(refusal) if refusal.rule == domain::plan::Rule::AlreadySo => {}
+            Err(refusal) => self.trouble(format!("{} stays read-only: {refusal}", self.row.failed)),
+        }
+        Ok(())
+    }
+}
