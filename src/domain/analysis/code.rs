@@ -113,7 +113,7 @@ codes! {
         "Co-master cannot be reached by orchestrator; some of its replicas cannot be reached, and none of the others hears it any more";
     UnreachableCoMaster: NotifyOnly, None, Yes,
         "Co-master cannot be reached by orchestrator, but not all of its replicas are known to have lost it; perhaps only the network towards it is broken";
-    AllCoMasterReplicasNotReplicating: NotifyOnly, None, Yes, "Co-master is alive, but none of its replicas replicates";
+    AllCoMasterReplicasNotReplicating: Nothing, None, Yes, "Co-master is alive, but none of its replicas replicates";
     DeadIntermediateMasterWithSingleReplicaFailingToConnect: DeadIntermediate, INTERMEDIATES, Yes,
         "Intermediate master cannot be reached by orchestrator and its only replica fails to connect to it";
     DeadIntermediateMasterWithSingleReplica: NotifyOnly, None, Yes,

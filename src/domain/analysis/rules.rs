@@ -163,7 +163,11 @@ pub(super) const STRUCTURE: &[Rule] = &[
     Rule {
         code: Code::NoFailoverSupportStructureWarning,
         when: |x| {
-            x.is_primary && x.has_several_replicas() && !x.has_gtid_topology() && !x.instance.facts.using_pseudo_gtid
+            x.is_primary
+                && x.has_several_replicas()
+                && x.counts.valid > 0
+                && !x.has_gtid_topology()
+                && !x.instance.facts.using_pseudo_gtid
         },
     },
     Rule {

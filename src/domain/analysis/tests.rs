@@ -184,7 +184,8 @@ fn apply_to_record(one: &mut Instance, word: &str, value: &str) -> bool {
         // Seconds ago.
         "checked" => {
             check.last_checked_at = Some(NOW - number::<i64>(value) * SECOND);
-            check.last_seen_at = check.last_seen_at.min(check.last_checked_at);
+            let failed_for = if check.failures > 0 { 10 * SECOND } else { 0 };
+            check.last_seen_at = check.last_seen_at.min(check.last_checked_at.map(|at| at - failed_for));
         }
         "attempted" => check.last_attempted_at = Some(NOW - number::<i64>(value) * SECOND),
         "never" => *check = CheckState { last_checked_at: Some(NOW), failures: 1, ..CheckState::default() },

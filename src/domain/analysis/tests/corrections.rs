@@ -10,7 +10,7 @@ fn stopped_appliers_never_mean_death() {
     check("m dead\n a sql=no", &["m: UnreachableMaster"]);
     check("m dead\n a sql=no\n b io=connecting", &["m: UnreachableMaster"]);
     check("m dead\n a sql=no io=no\n b io=connecting", &["m: DeadMaster"]);
-    check("m\n a dead\n  d sql=no", &["a: UnreachableIntermediateMaster"]);
+    check("m\n a dead\n  d sql=no\n b", &["a: UnreachableIntermediateMaster"]);
 }
 
 #[test]
@@ -61,11 +61,15 @@ fn signs_of_life_are_named() {
 
 #[test]
 fn a_replica_that_is_turned_away_proves_life() {
-    check("m dead\n a io=connecting errno=1045\n b io=connecting", &["m: UnreachableMaster"]);
-    check("m dead\n a io=connecting errno=1040", &["m: UnreachableMaster"]);
+    let turned_away = "a: FirstTierReplicaFailingToConnectToMaster";
+    check("m dead\n a io=connecting errno=1045\n b io=connecting", &[turned_away, "m: UnreachableMaster"]);
+    check("m dead\n a io=connecting errno=1040", &[turned_away, "m: UnreachableMaster"]);
     // Of a receiver that no longer tries, the error may be of yesterday.
-    check("m dead\n a io=no errno=1045\n b io=connecting", &["m: DeadMaster"]);
-    check("m dead\n a io=connecting errno=2003\n b io=connecting errno=2013", &["m: DeadMaster"]);
+    check("m dead\n a io=no errno=1045\n b io=connecting", &[turned_away, "m: DeadMaster"]);
+    check(
+        "m dead\n a io=connecting errno=2003\n b io=connecting errno=2013",
+        &[turned_away, "b: FirstTierReplicaFailingToConnectToMaster", "m: DeadMaster"],
+    );
 }
 
 #[test]

@@ -81,8 +81,8 @@ fn intermediate_sources() {
     vector(&[("a", "alive_but=statement")], &["a: ChecksRefusedStructureWarning"]);
     vector(&[("a", "dead"), ("d", "lag=60")], &["a: UnreachableIntermediateMasterWithLaggingReplicas"]);
     vector(&[("a", "cannot_connect")], &["a: FirstTierReplicaFailingToConnectToMaster"]);
-    check("m\n a dead\n  d io=no\n  e io=connecting", &["a: DeadIntermediateMaster"]);
-    check("m\n a dead\n  d io=no\n  e dead", &["a: DeadIntermediateMasterAndSomeReplicas"]);
+    check("m\n a dead\n  d io=no\n  e io=connecting\n b", &["a: DeadIntermediateMaster"]);
+    check("m\n a dead\n  d io=no\n  e dead\n b", &["a: DeadIntermediateMasterAndSomeReplicas"]);
     check(
         "m\n a\n  d cannot_connect\n  e dead\n  f cannot_connect",
         &["a: AllIntermediateMasterReplicasFailingToConnectOrDead"],
@@ -142,9 +142,12 @@ fn structure() {
 fn co_primaries() {
     let pair = |x: &str, y: &str, r: &str| format!("x from=y {x}\n y from=x {y}\n r from=x {r}\n");
     check(&pair("", "", ""), &[]);
-    check(&pair("dead", "io=connecting", "io=connecting"), &["x: DeadCoMaster"]);
+    check(
+        &pair("dead", "io=connecting", "io=connecting"),
+        &["x: DeadCoMaster", "y: AllCoMasterReplicasNotReplicating"],
+    );
     check(&pair("dead", "dead", "io=connecting"), &["x: DeadCoMasterAndSomeReplicas", "y: DeadMasterAndReplicas"]);
-    check(&pair("dead", "", "io=connecting"), &["x: UnreachableCoMaster"]);
+    check(&pair("dead", "", "io=connecting"), &["x: UnreachableCoMaster", "y: AllCoMasterReplicasNotReplicating"]);
     check(&pair("", "io=no", "io=no"), &["x: AllCoMasterReplicasNotReplicating"]);
     // We differ: such a pair is no intermediate source.
     check(&pair("dead", "dead", "dead"), &["x: DeadMasterAndReplicas", "y: DeadMasterAndReplicas"]);
