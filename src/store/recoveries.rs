@@ -10,7 +10,7 @@
 //! [`finish`]). A worker needs nothing from the row but the phase and the chosen successor; all else it looks at afresh.
 //!
 //! # Active period
-//! It begins with the recovery. How long it outlasts the end depends on the outcome ([`end_active_periods`]):
+//! It begins with the recovery. How long it outlasts the end depends on the outcome ([`Close`], [`end_active_periods`]):
 //! - *recovered*: until `RecoveryPeriodBlockSeconds` after the start. That is what keeps a cluster from flapping.
 //! - *failed*, *refused*: [`FAILURE_BLOCK`] after the end. Nothing was promoted, so nothing can flap; a short rest keeps a
 //!   recovery that fails at once from being begun several times a second.
@@ -97,7 +97,7 @@ pub struct Recovery {
     pub ended_at: Option<DbMicros>,
     /// In its active period: the next automatic recovery is held back.
     pub is_active: bool,
-    /// End of the active period, once it ended.
+    /// End of the active period, to come or past; `None` until the recovery ends.
     pub active_until: Option<DbMicros>,
     pub acknowledged: Option<Acknowledgement>,
     /// Time of this reading.

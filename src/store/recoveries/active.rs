@@ -50,9 +50,8 @@ pub async fn acknowledge(
     if !ids.is_empty() {
         let mut query = QueryBuilder::<MySql>::new("UPDATE recovery SET acknowledged_at = NOW(6), acknowledged_by = ");
         query.push_bind(cut(owner, 255)).push(", acknowledged_comment = ").push_bind(cut(comment, 16_000));
-        // From left to right: the end is noted only where the period has not ended before.
         query.push(
-            ", active_ended_at = COALESCE(active_ended_at, IF(open_slot IS NULL, NOW(6), NULL)), \
+            ", active_ended_at = IF(open_slot IS NULL, LEAST(active_ended_at, NOW(6)), NULL), \
                active_slot = IF(open_slot IS NULL, NULL, active_slot) \
              WHERE acknowledged_at IS NULL AND id IN (",
         );
@@ -96,16 +95,15 @@ fn push_which<'a>(query: &mut QueryBuilder<'a, MySql>, which: Which<'a>) {
     }
 }
 
-/// Ends the active periods that are over: `block` (`RecoveryPeriodBlockSeconds`) after the start of a success,
-/// [`FAILURE_BLOCK`] after the end of anything else. An open one stays. How many ended.
+/// Ends the active periods that are over, and those begun longer ago than `block` (`RecoveryPeriodBlockSeconds`, which may
+/// have been lowered since). An open one stays. How many ended.
 pub async fn end_active_periods(conn: &mut MySqlConnection, block: Duration) -> Result<u64, Error> {
     let done = sqlx::query(
-        "UPDATE recovery SET active_slot = NULL, active_ended_at = NOW(6) \
+        "UPDATE recovery SET active_slot = NULL, active_ended_at = LEAST(active_ended_at, NOW(6)) \
           WHERE active_slot = 1 AND open_slot IS NULL \
-            AND IF(is_successful, started_at + INTERVAL ? MICROSECOND, ended_at + INTERVAL ? MICROSECOND) <= NOW(6)",
+            AND (active_ended_at <= NOW(6) OR started_at + INTERVAL ? MICROSECOND <= NOW(6))",
     )
     .bind(interval(block))
-    .bind(interval(block.min(FAILURE_BLOCK)))
     .execute(conn)
     .await
     .map_err(Error::doing("end active periods of recoveries"))?;
@@ -122,12 +120,14 @@ pub async fn close_orphans(conn: &mut MySqlConnection) -> Result<u64, Error> {
             SET r.open_slot = NULL, r.phase = 'closed', r.phase_at = NOW(6), r.ended_at = NOW(6), \
                 r.outcome = IF(o.state = 'cancelled', ?, ?), r.errors = ?, \
                 r.active_slot = IF(r.acknowledged_at IS NULL AND COALESCE(o.state, '') <> 'cancelled', r.active_slot, NULL), \
-                r.active_ended_at = IF(r.acknowledged_at IS NULL AND COALESCE(o.state, '') <> 'cancelled', NULL, NOW(6)) \
+                r.active_ended_at = NOW(6) + INTERVAL \
+                  IF(r.acknowledged_at IS NULL AND COALESCE(o.state, '') <> 'cancelled', ?, 0) MICROSECOND \
           WHERE r.open_slot = 1 AND (o.id IS NULL OR o.state NOT IN ('waiting', 'running'))",
     )
     .bind(Outcome::Cancelled.name())
     .bind(Outcome::Failed.name())
     .bind(json(DOING, &error)?)
+    .bind(interval(FAILURE_BLOCK))
     .execute(conn)
     .await
     .map_err(Error::doing(DOING))?;

@@ -1,13 +1,15 @@
 //! What a recovering worker writes. Every write names the run of the operation and finds nothing once another has begun.
 
+use std::time::Duration;
+
 use domain::instance::InstanceKey;
 use serde_json::Value;
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 
-use super::{NewEvent, Outcome, Phase, event};
+use super::{FAILURE_BLOCK, NewEvent, Outcome, Phase, event};
 use crate::Error;
 use crate::operations::{Finish, Run, finish_in, is_ours, patiently};
-use crate::sql::{cut, json};
+use crate::sql::{cut, interval, json};
 
 /// What became known meanwhile; `None` leaves what is there.
 #[derive(Debug, Clone, Copy, Default)]
@@ -27,6 +29,8 @@ pub struct Close<'a> {
     pub outcome: Outcome,
     /// The server that has taken over, or that is well again; `None` with any outcome but recovered.
     pub successor: Option<&'a InstanceKey>,
+    /// How long after its start a success holds back the next recovery: `RecoveryPeriodBlockSeconds`.
+    pub hold: Duration,
     /// For the timeline.
     pub text: &'a str,
 }
@@ -176,12 +180,13 @@ async fn try_finish(
 async fn end(conn: &mut MySqlConnection, run: Run, recovery: u64, close: &Close<'_>) -> Result<bool, Error> {
     let is_successful = close.outcome == Outcome::Recovered;
     let successor = close.successor;
+    // From left to right: each assignment sees what those before it left.
     let done = sqlx::query(
         "UPDATE recovery SET open_slot = NULL, phase = 'closed', phase_at = NOW(6), ended_at = NOW(6), outcome = ?, \
                 is_successful = ?, \
                 successor_hostname = COALESCE(?, successor_hostname), successor_port = COALESCE(?, successor_port), \
                 active_slot = IF(? AND acknowledged_at IS NULL, active_slot, NULL), \
-                active_ended_at = IF(active_slot IS NULL, COALESCE(active_ended_at, NOW(6)), NULL) \
+                active_ended_at = IF(active_slot IS NULL, NOW(6), IF(is_successful, started_at, NOW(6)) + INTERVAL ? MICROSECOND) \
           WHERE id = ? AND operation_id = ? AND open_slot = 1",
     )
     .bind(close.outcome.name())
@@ -189,6 +194,7 @@ async fn end(conn: &mut MySqlConnection, run: Run, recovery: u64, close: &Close<
     .bind(successor.map(|key| key.hostname.as_str()))
     .bind(successor.map(|key| key.port))
     .bind(close.outcome.blocks())
+    .bind(interval(if is_successful { close.hold } else { close.hold.min(FAILURE_BLOCK) }))
     .bind(recovery)
     .bind(run.operation)
     .execute(&mut *conn)

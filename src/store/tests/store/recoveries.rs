@@ -76,7 +76,7 @@ async fn take_up(db: &Db, recovery: &Recovery, worker: &str) -> Run {
 async fn end(db: &Db, run: Run, id: u64, outcome: Outcome, successor: Option<&InstanceKey>) -> bool {
     let state = if outcome == Outcome::Recovered { State::Done } else { State::Failed };
     let finish = Finish { state, outcome: &NONE, error: "", message: "recovered" };
-    let close = Close { outcome, successor, text: "the end" };
+    let close = Close { outcome, successor, hold: HOUR, text: "the end" };
     recoveries::finish(&db.pool, run, id, &close, finish).await.unwrap()
 }
 
@@ -228,7 +228,7 @@ async fn a_worker_that_was_taken_for_dead_writes_nothing_more() {
         let late = NewHookRun { index: 1, ..hook("w1", old) };
         assert_eq!(hook_runs::begin(&mut conn, &late).await.unwrap(), HookBegin::NotOurs);
         let mut tx = db.pool.begin().await.unwrap();
-        let close = Close { outcome: Outcome::Failed, successor: None, text: "" };
+        let close = Close { outcome: Outcome::Failed, successor: None, hold: HOUR, text: "" };
         assert!(!recoveries::close(&mut tx, old, one.id, &close).await.unwrap());
         tx.rollback().await.unwrap();
         let untouched = read(db, one.id).await;
@@ -262,13 +262,14 @@ async fn a_success_holds_back_for_the_period_a_failure_for_seconds_and_nothing_n
         let open = opened(db, "p", "p:3306").await;
         assert!(!gone.is_active && gone.active_until >= gone.ended_at && !gone.is_successful);
         let active = async || -> Vec<u64> {
-            recoveries::end_active_periods(&mut db.conn().await, HOUR).await.unwrap();
+            recoveries::end_active_periods(&mut *db.conn().await, HOUR).await.unwrap();
             recoveries::active(&db.pool).await.unwrap().iter().map(|one| one.id).collect()
         };
         assert_eq!(active().await, [won.id, failed.id, refused.id, open.id]);
-        db.sql("UPDATE recovery SET started_at = started_at - INTERVAL 11 SECOND, ended_at = ended_at - INTERVAL 11 SECOND").await;
+        db.sql("UPDATE recovery SET started_at = started_at - INTERVAL 11 SECOND, ended_at = ended_at - INTERVAL 11 SECOND, active_ended_at = active_ended_at - INTERVAL 11 SECOND").await;
         assert_eq!(active().await, [won.id, open.id]);
         assert!(read(db, failed.id).await.active_until.is_some());
+        assert!(won.active_until.unwrap() - won.started_at == 3_600_000_000, "{won:?}");
         db.sql("UPDATE recovery SET started_at = started_at - INTERVAL 1 HOUR").await;
         assert_eq!(active().await, [open.id], "what is being carried out counts, however old");
         assert_eq!(recoveries::open(&db.pool).await.unwrap().len(), 1);
@@ -281,9 +282,9 @@ async fn a_success_holds_back_for_the_period_a_failure_for_seconds_and_nothing_n
         assert_eq!(numbers(db, Filter { cluster_name: Some("r:3306"), ..Filter::default() }).await, [refused.id]);
         assert_eq!(numbers(db, Filter { cluster_alias: Some("shop"), ..Filter::default() }).await.len(), 5);
         assert!(numbers(db, Filter { page: 1, ..Filter::default() }).await.is_empty());
-        // With a shorter period than a failure's rest, a failure rests no longer than a success.
+        // A period that was made shorter counts at once.
         ended(db, "q", "q:3306", Outcome::Failed).await;
-        assert_eq!(recoveries::end_active_periods(&mut db.conn().await, Duration::ZERO).await.unwrap(), 1);
+        assert_eq!(recoveries::end_active_periods(&mut *db.conn().await, Duration::ZERO).await.unwrap(), 1);
     })
     .await;
 }
@@ -378,7 +379,7 @@ async fn register(db: &Db, host: &str, cluster: &str, code: &str, is_actionable:
         node: "n1",
         node_token: "t1",
     };
-    detections::register(&mut db.conn().await, &new).await.unwrap()
+    detections::register(&mut *db.conn().await, &new).await.unwrap()
 }
 
 #[tokio::test]
@@ -458,7 +459,7 @@ async fn a_hook_begins_at_most_once() {
         assert!(run.ended_at >= Some(run.begun_at));
         assert!(hook_runs::of(&db.pool, HookOwner::Recovery(5)).await.unwrap().is_empty(), "another owner");
         db.sql("UPDATE hook_run SET begun_at = begun_at - INTERVAL 2 HOUR").await;
-        assert_eq!(hook_runs::trim(&mut db.conn().await, HOUR).await.unwrap(), 1);
+        assert_eq!(hook_runs::trim(&mut *db.conn().await, HOUR).await.unwrap(), 1);
     })
     .await;
 }
@@ -507,7 +508,7 @@ async fn old_recoveries_are_trimmed_with_their_timelines() {
         assert_eq!((told.text.as_str(), told.data), ("it's so", Some(json!({ "n": 1 }))));
         db.sql(&format!("UPDATE recovery SET ended_at = ended_at - INTERVAL 8 DAY WHERE id = {}", old.id)).await;
         db.sql("UPDATE recovery SET started_at = started_at - INTERVAL 8 DAY").await;
-        assert_eq!(recoveries::trim(&mut db.conn().await, HOUR * 24 * 7).await.unwrap(), 1);
+        assert_eq!(recoveries::trim(&mut *db.conn().await, HOUR * 24 * 7).await.unwrap(), 1);
         assert!(recoveries::events(&db.pool, old.id).await.unwrap().is_empty());
         assert_eq!(recoveries::events(&db.pool, young.id).await.unwrap().len(), 1);
         assert_eq!(numbers(db, Filter::default()).await, [open.id, young.id]);
