@@ -5,6 +5,7 @@
 
 mod cluster;
 mod config;
+mod explanation;
 mod instance;
 mod job;
 mod lane;
@@ -18,6 +19,7 @@ mod term;
 use utoipa::OpenApi;
 
 pub use cluster::Cluster;
+pub use explanation::{Candidate, Explanation, ExplanationCase, GateVerdict};
 pub use config::{ConfigFinding, ConfigKey, ConfigReport, FindingLevel};
 pub use instance::{Binlog, CheckDetail, Group, Gtid, InstanceDetail, InstanceSummary, Replication, Role, SemiSync};
 pub use job::{Job, JobAccepted, JobState};
@@ -40,6 +42,7 @@ pub use term::Term;
     ConfigReport,
     Downtime,
     DowntimeRequest,
+    Explanation,
     InstanceDetail,
     InstanceSummary,
     Job,

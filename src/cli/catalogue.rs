@@ -66,6 +66,7 @@ const FAMILIES: &[&[Command]] = &[
     commands::instances::COMMANDS,
     commands::clusters::COMMANDS,
     commands::topology::COMMANDS,
+    commands::explain::COMMANDS,
     commands::osc::COMMANDS,
     commands::later::KEY_VALUE,
     commands::discovery::COMMANDS,

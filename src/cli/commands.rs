@@ -5,6 +5,7 @@ pub(crate) mod clusters;
 pub(crate) mod configuration;
 pub(crate) mod discovery;
 pub(crate) mod downtime;
+pub(crate) mod explain;
 pub(crate) mod hostnames;
 pub(crate) mod inspections;
 pub(crate) mod instances;
@@ -22,7 +23,7 @@ pub(crate) mod tags;
 pub(crate) mod topology;
 
 /// Commands with words of their own; to all others a word is a mistake.
-pub(crate) const TAKE_WORDS: &[&str] = &["submit", "jobs", "config", "sandbox", "plan", "operations"];
+pub(crate) const TAKE_WORDS: &[&str] = &["submit", "jobs", "config", "sandbox", "plan", "operations", "explain"];
 
 /// Processes that stay: they log at INFO.
 pub(crate) const LONG_RUNNING: &[&str] = &["http", "worker"];

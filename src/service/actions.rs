@@ -12,6 +12,7 @@ pub mod clusters;
 pub mod discovery;
 pub mod downtime;
 pub mod duration;
+pub mod explain;
 pub mod hostnames;
 pub mod inspections;
 pub mod instances;

@@ -60,6 +60,9 @@ pub enum DutyError {
     #[error(transparent)]
     Queue(#[from] queue::Error),
     /// The backend refused or did not answer.
+    #[error(transparent)]
+    Open(#[from] jobs::recover::OpenError),
+    /// The backend refused or did not answer.
     #[error("the backend does not answer")]
     Backend(#[from] sqlx::Error),
 }

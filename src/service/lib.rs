@@ -9,6 +9,7 @@
 //! To add recurring work: a duty in `leader/duties/`. To add an endpoint: a function in `http/`.
 
 pub mod actions;
+mod gatekeeping;
 pub mod http;
 pub mod leader;
 mod nodes;

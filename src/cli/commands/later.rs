@@ -27,7 +27,6 @@ pub(crate) const RECOVERY: &[Command] = &[
     later("", "disable-global-recoveries", "Recover nothing by itself, anywhere"),
     later("", "enable-global-recoveries", "Undo disable-global-recoveries"),
     later("", "check-global-recoveries", "Are recoveries disabled everywhere?"),
-    later(ON_RECOVERY, "explain", "Tell why a cluster would or would not fail over now"),
 ];
 
 pub(crate) const OTHER: &[Command] = &[

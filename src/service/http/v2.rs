@@ -38,6 +38,7 @@ const MAX_PAGE: usize = 1_000;
         clusters::read_cluster,
         clusters::list_members,
         clusters::draw_topology,
+        clusters::explain_cluster,
         configuration::read_config,
         fleet::list_nodes,
         fleet::list_lanes,
@@ -82,6 +83,7 @@ pub(super) fn router() -> Router<Arc<Site>> {
         .route("/clusters", get(clusters::list_clusters))
         .route("/clusters/{name}", get(clusters::read_cluster))
         .route("/clusters/{name}/instances", get(clusters::list_members))
+        .route("/clusters/{name}/explain", get(clusters::explain_cluster))
         .route("/clusters/{name}/topology", get(clusters::draw_topology))
         .route("/instances", get(instances::list_instances))
         .route("/instances/{host}/{port}", get(instances::read_instance).delete(instances::forget_instance))

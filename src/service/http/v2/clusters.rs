@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use api::v2::{Cluster, InstanceSummary, Page, Problem};
+use api::v2::{Cluster, Explanation, InstanceSummary, Page, Problem};
+use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query};
 use axum::http::{HeaderMap, header};
@@ -14,7 +15,7 @@ use utoipa::IntoParams;
 
 use super::access::Reader;
 use super::{Answer, tagged};
-use crate::actions::{Error, clusters, instances, topology};
+use crate::actions::{Error, clusters, explain, instances, topology};
 
 /// All clusters, by name.
 #[utoipa::path(get, path = "/clusters", responses((status = 200, body = Page<Cluster>)))]
@@ -63,6 +64,14 @@ pub(super) async fn list_members(
     let view = scope.view().await?;
     let summaries = members.iter().map(|one| InstanceSummary::new(one, &view)).collect();
     Ok(tagged(&headers, &Page::whole(summaries)))
+}
+
+/// Why a cluster would, or would not, be recovered: as it is, and if its primary died now.
+#[utoipa::path(get, path = "/clusters/{name}/explain", params(("name" = String, Path)),
+    responses((status = 200, body = Explanation), (status = 404, body = Problem)))]
+pub(super) async fn explain_cluster(Reader(scope): Reader, Path(name): Path<String>) -> Answer<Json<Explanation>> {
+    let name = clusters::by_hint(&scope, &name).await?;
+    Ok(Json(explain::explain(&scope, &name).await?))
 }
 
 /// How to draw.
