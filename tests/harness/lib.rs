@@ -7,7 +7,8 @@
 //! | [`Topology::start`]`(flavor, text)`, `topology["name"]` | replicating servers, described by indented text ([`parse`]) |
 //! | [`Group`]`::start(size)` | MySQL servers in one replication group |
 //! | [`replicate`], [`replica_status`], [`wait_running`], [`catch_up`] | changing and watching replication by hand |
-//! | [`Writer`], [`missing_rows`], [`table_checksum`] | a steady write load with a ledger of acknowledged rows |
+//! | [`Topology::start_lossless`] | the same with semi-sync that never gives up waiting |
+//! | [`Writer`] (`start`, `start_on_any`), [`Outage`], [`missing_rows`], [`table_checksum`] | a steady write load with a ledger of acknowledged rows: what is lost, how long nobody could write |
 //! | [`Proxy`] + [`Mode`] | a network that refuses, stalls, delays, or ends in the middle of an answer |
 //! | [`sandbox`]`::{up, status, down}` | a topology that outlives its process |
 //! | [`ROOT`], [`TOPOLOGY`], [`REPLICATION`], [`APPLICATION`] | the accounts every server has |
@@ -65,5 +66,5 @@ pub use proxy::{Mode, Proxy};
 pub use replication::{Link, ReplicaStatus, catch_up, replica_status, replicate, wait_running};
 pub use sandbox::{Sandbox, SandboxServer, SandboxServerStatus};
 pub use server::{HOST, Server};
-pub use topology::{Member, Topology, parse};
-pub use writer::{Writer, missing_rows, table_checksum};
+pub use topology::{Member, Topology, lossless, parse};
+pub use writer::{Outage, Row, Writer, missing_rows, table_checksum};

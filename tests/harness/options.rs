@@ -1,5 +1,7 @@
 //! How a server is to be configured, and the command line that says so to each flavour.
 
+use std::time::Duration;
+
 use crate::flavor::Flavor;
 
 /// Which semi-synchronous roles a server starts with.
@@ -31,6 +33,9 @@ pub struct Options {
     pub log_replica_updates: bool,
     pub read_only: bool,
     pub semi_sync: SemiSync,
+    /// A source with semi-sync waits for acknowledgements for this long, then goes on without. Default: the server's own, ten
+    /// seconds.
+    pub semi_sync_timeout: Option<Duration>,
     /// Costs about 150 MB of a MySQL server.
     pub performance_schema: bool,
     /// MySQL only: offers TLS with its self-signed certificate. Our MariaDB servers have no certificate.
@@ -51,6 +56,7 @@ impl Default for Options {
             log_replica_updates: true,
             read_only: false,
             semi_sync: SemiSync::Off,
+            semi_sync_timeout: None,
             performance_schema: false,
             tls: true,
             buffer_pool_mb: 16,
@@ -123,6 +129,10 @@ impl Options {
         if matches!(self.semi_sync, SemiSync::Replica | SemiSync::Both) {
             arguments.push("--rpl-semi-sync-replica-enabled=ON".to_owned());
         }
+        if let Some(timeout) = self.semi_sync_timeout.filter(|_| self.semi_sync != SemiSync::Off) {
+            arguments.push("--rpl-semi-sync-source-wait-for-replica-count=1".to_owned());
+            arguments.push(format!("--rpl-semi-sync-source-timeout={}", timeout.as_millis()));
+        }
         arguments
     }
 
@@ -143,6 +153,11 @@ impl Options {
         }
         if matches!(self.semi_sync, SemiSync::Replica | SemiSync::Both) {
             arguments.push("--rpl-semi-sync-slave-enabled=ON".to_owned());
+        }
+        if let Some(timeout) = self.semi_sync_timeout {
+            // It always waits for one. The default commits first and waits then: others see rows that may be lost.
+            arguments.push("--rpl-semi-sync-master-wait-point=AFTER_SYNC".to_owned());
+            arguments.push(format!("--rpl-semi-sync-master-timeout={}", timeout.as_millis()));
         }
         arguments
     }

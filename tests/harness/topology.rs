@@ -7,9 +7,13 @@ use crate::server::Server;
 use anyhow::{Context, Result, bail};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use std::ops::Index;
+use std::time::Duration;
 
 /// Servers started at the same time. More only fight for the processor.
 const PARALLEL_STARTS: usize = 6;
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(24 * 3_600);
 
 /// One server of a topology to be.
 #[derive(Debug, Clone)]
@@ -31,6 +35,13 @@ impl Topology {
     /// Starts what the text describes (see [`parse`]) and waits until replication runs everywhere.
     pub async fn start(flavor: Flavor, text: &str) -> Result<Topology> {
         Topology::start_members(flavor, &parse(text)?).await
+    }
+
+    /// The same with lossless semi-sync all over, whatever the text says of it: see [`lossless`].
+    pub async fn start_lossless(flavor: Flavor, text: &str) -> Result<Topology> {
+        let mut members = parse(text)?;
+        lossless(&mut members);
+        Topology::start_members(flavor, &members).await
     }
 
     pub async fn start_members(flavor: Flavor, members: &[Member]) -> Result<Topology> {
@@ -76,6 +87,16 @@ impl Index<&str> for Topology {
     /// For tests, which know their names; [`Topology::get`] is for everyone else.
     fn index(&self, name: &str) -> &Server {
         self.get(name).expect("a name of this topology")
+    }
+}
+
+/// Nothing is acknowledged that no replica has: primaries wait for one of their replicas, for ever if need be. A replica can
+/// take the place of its primary: it only has to be told that it is a source.
+pub fn lossless(members: &mut [Member]) {
+    for member in members {
+        let role = if member.source.is_none() { SemiSync::Source } else { SemiSync::Replica };
+        member.options.semi_sync = role;
+        member.options.semi_sync_timeout = Some(FOR_EVER);
     }
 }
 
