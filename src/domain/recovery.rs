@@ -15,12 +15,19 @@
 
 pub mod candidate;
 pub mod co_primary;
+mod data;
 pub mod fence;
+mod follow;
 pub mod gates;
 pub mod promote;
 pub mod rank;
 pub mod repoint;
 pub mod scene;
+#[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod tests;
+pub mod takeover;
 
 pub use candidate::{choose, preview};
 pub use fence::fence;

@@ -69,6 +69,8 @@ pub enum Rule {
     PrimaryAlive,
     NotMostAdvanced,
     NoCandidate,
+    /// A setting or somebody's word speaks against it.
+    Forbidden,
     TooComplex,
     NotBuilt,
     WouldWriteTwice,

@@ -1,9 +1,108 @@
 //! The first phase: nobody writes to the old primary any more, and nobody receives from it.
+//!
+//! Only receivers are stopped: relay logs stay, appliers go on. A survivor whose receiver has been seen stopped gets no more,
+//! so that who is most advanced can be told.
 
 use super::scene::Scene;
-use crate::plan::{Plan, Refusal, Rule};
+use crate::instance::{Instance, InstanceKey};
+use crate::operation::{movability, steps};
+use crate::plan::{
+    Action, Branch, Condition, Method, Plan, Refusal, Rule, SemiSyncSide, Step, Threads, running_threads,
+};
+use crate::version::ServerVersion;
+
+/// Seconds that switching something may take.
+const SWITCH_LIMIT: u32 = 10;
 
 /// The old primary closed where it answers, the receivers of all reachable survivors stopped. `None`: all is so already.
+/// Survivors that cannot be asked are in `left_out`.
 pub fn fence(scene: &Scene<'_>) -> Result<Option<Plan>, Refusal> {
-    Err(Refusal::new(Rule::NotBuilt, scene.failed, "fencing is not built yet", "wait for it"))
+    let failed = scene.failed_record()?;
+    let (mut branches, mut warnings, mut left_out) = (Vec::new(), Vec::new(), Vec::new());
+    let closing = close_failed(scene, failed);
+    if !closing.is_empty() {
+        warnings.push(format!("{} answers: it is closed to writers", failed.key));
+        branches.push(branch(&failed.key, closing));
+    }
+    let replicas = scene.replicas();
+    let survivors = replicas.iter().filter(|one| one.facts.source() == Some(scene.failed));
+    for one in survivors {
+        match stopping(scene, one) {
+            Ok(None) => {}
+            Ok(Some(step)) => {
+                warnings.push(format!("the receiver of {} stays stopped until it has a new source", one.key));
+                branches.push(branch(&one.key, vec![step]));
+            }
+            Err(refusal) => left_out.push(refusal),
+        }
+    }
+    if branches.is_empty() {
+        return Ok(None);
+    }
+    let mut locks: Vec<InstanceKey> = branches.iter().map(|branch| branch.instance.clone()).collect();
+    locks.sort();
+    Ok(Some(Plan {
+        request: scene.request.clone(),
+        method: Method::InPlace,
+        because: format!("nothing more comes from {}: what its replicas have can be compared", failed.key),
+        warnings,
+        locks,
+        head: Vec::new(),
+        branches,
+        tail: Vec::new(),
+        left_out,
+        answers_for: None,
+    }))
+}
+
+fn branch(key: &InstanceKey, steps: Vec<Step>) -> Branch {
+    Branch { instance: key.clone(), new_source: None, locks: Vec::new(), steps, restore: Vec::new() }
+}
+
+/// Nobody writes to the failed server any more, if it answers. Semi-sync ends afterwards, never before: a commit that waits
+/// for its acknowledgement would be acknowledged by nobody.
+pub(super) fn close_failed(scene: &Scene<'_>, failed: &Instance) -> Vec<Step> {
+    if !scene.failed_answers() {
+        return Vec::new();
+    }
+    let (key, facts) = (&failed.key, &failed.facts);
+    let with_super = ServerVersion::parse(&facts.version, &facts.version_comment).has_super_read_only();
+    let mut steps = Vec::new();
+    if !facts.read_only || (with_super && !facts.super_read_only) {
+        steps.push(
+            Step::new(key, Action::SetReadOnly { read_only: true, with_super }, SWITCH_LIMIT)
+                .when(steps::identity(failed))
+                .then(Condition::ReadOnly { read_only: true }),
+        );
+    }
+    if facts.semi_sync.source_enabled {
+        let side = SemiSyncSide::Source;
+        steps.push(
+            Step::new(key, Action::SetSemiSync { side, enabled: false }, SWITCH_LIMIT)
+                .when(steps::identity(failed))
+                .when(Condition::ReadOnly { read_only: true })
+                .then(Condition::SemiSync { side, enabled: false }),
+        );
+    }
+    steps
+}
+
+/// `None`: its receiver does not run.
+fn stopping(scene: &Scene<'_>, one: &Instance) -> Result<Option<Step>, Refusal> {
+    let key = &one.key;
+    let (_, replica) = scene.world.replica(key)?;
+    // Which of several channels would be stopped?
+    movability::one_channel(one, replica)?;
+    if one.facts.is_binlog_server() {
+        let reason = format!("{key} is a binlog server");
+        return Err(Refusal::new(Rule::NotBuilt, key, reason, "move it by hand"));
+    }
+    if !running_threads(&one.facts).io {
+        return Ok(None);
+    }
+    let step = Step::new(key, Action::Stop { threads: Threads::IO }, scene.policy.fence_limit_seconds.max(1))
+        .when(steps::identity(one))
+        .when(Condition::ReplicatesFrom { source: scene.failed.clone() })
+        .then(Condition::Stopped { threads: Threads::IO });
+    Ok(Some(step))
 }
