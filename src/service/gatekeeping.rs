@@ -148,14 +148,16 @@ pub(crate) fn candidate(subject: Subject<'_>, config: &Configuration, now: DbMic
     Some(preview(&scene).map_err(|refusal| refusal.to_string()))
 }
 
-/// An ended recovery, as long as it holds back others.
+/// An ended recovery, as long as it holds back others: until the end that was written when it closed, or sooner if the period
+/// was shortened since.
 fn recent(one: Recovery, block: Duration) -> Option<Recent> {
     let micros = |time: Duration| i64::try_from(time.as_micros()).unwrap_or(i64::MAX);
-    let until = if one.is_successful {
+    let longest = if one.is_successful {
         one.started_at.saturating_add(micros(block))
     } else {
         one.ended_at?.saturating_add(micros(block.min(FAILURE_BLOCK)))
     };
+    let until = one.active_until.map_or(longest, |until| until.min(longest));
     Some(Recent {
         id: one.id,
         failed: one.failed,

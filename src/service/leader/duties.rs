@@ -1,6 +1,7 @@
 //! What the leader does each tick: one duty, one file.
 
 mod cron_jobs;
+mod detect;
 mod look;
 mod place;
 mod probes;
@@ -19,6 +20,7 @@ use super::{Leading, keep};
 pub(super) fn start_all(set: &mut JoinSet<()>, leading: &Arc<Leading>, stop: &CancellationToken) {
     set.spawn(keep(look::Look, Arc::clone(leading), stop.clone()));
     set.spawn(keep(place::Place::default(), Arc::clone(leading), stop.clone()));
+    set.spawn(keep(detect::Detect::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(probes::ScheduleProbes::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(rescue::Rescue::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(cron_jobs::CronJobs::default(), Arc::clone(leading), stop.clone()));

@@ -1,0 +1,280 @@
+//! What is done about findings: detections are registered, gates asked, recoveries opened.
+
+use std::collections::{BTreeMap, HashMap};
+use std::time::{Duration, Instant};
+
+use domain::analysis::{Finding, Handler};
+use domain::instance::{Instance, InstanceKey};
+use domain::recovery::gates::{DetectionHooks, Gate, Verdict, all_open};
+use jobs::recover::Opened;
+use jobs::{Configuration, DetectionHooks as RunHooks};
+use queue::NewJob;
+use serde_json::Value;
+use store::detections::NewDetection;
+use store::hook_runs::{HookOwner, HookState};
+use store::recoveries::{NewBlocked, NewRecovery};
+
+use crate::gatekeeping::{Circumstances, Subject, kind_of};
+use crate::leader::{DutyError, Leading};
+
+/// A recovery that is held back is said to be so again after this time.
+const SAY_AGAIN: Duration = Duration::from_secs(1);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Incidents(HashMap<InstanceKey, Incident>);
+
+/// Something that holds.
+#[derive(Debug)]
+struct Incident {
+    cluster_name: String,
+    handler: Handler,
+    since: Instant,
+    detection: Option<u64>,
+    /// The gates that were closed when this was last said, and when.
+    said: Option<(Vec<Gate>, Instant)>,
+}
+
+impl Incidents {
+    pub(super) async fn act(
+        &mut self,
+        leading: &Leading,
+        config: &Configuration,
+        clusters: &BTreeMap<String, Vec<Instance>>,
+        findings: &[Finding],
+    ) -> Result<(), DutyError> {
+        let notable: Vec<&Finding> = findings.iter().filter(|one| one.code.handler() != Handler::Nothing).collect();
+        self.keep_up(clusters, &notable);
+        // Downtime: people know; nothing is registered, no hooks run.
+        let notable: Vec<&Finding> = notable.into_iter().filter(|one| !one.skippable_due_to_downtime).collect();
+        if notable.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = clusters.keys().cloned().collect();
+        let mut circumstances = Circumstances::read(&leading.handles.pool, &names, config).await?;
+        self.register(leading, config, &circumstances, &notable).await?;
+        for finding in notable.into_iter().filter(|one| one.code.is_actionable()) {
+            let Some(incident) = self.0.get(&finding.key) else { continue };
+            let members = clusters.get(&finding.cluster_name).map_or(&[][..], Vec::as_slice);
+            let hooks = hooks(leading, config, incident.detection).await?;
+            let subject = Subject { finding, members, held: incident.since.elapsed(), hooks };
+            let verdicts = circumstances.verdicts(subject, config);
+            if !all_open(&verdicts) {
+                self.hold_back(leading, &circumstances, finding, &verdicts).await?;
+            } else if let Some(id) = self.open(leading, config, &circumstances, finding, &verdicts).await? {
+                circumstances.opened(id, &finding.key, &finding.cluster_name);
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins incidents, and ends those whose finding is gone.
+    fn keep_up(&mut self, clusters: &BTreeMap<String, Vec<Instance>>, notable: &[&Finding]) {
+        let found: HashMap<&InstanceKey, Handler> = notable.iter().map(|one| (&one.key, one.code.handler())).collect();
+        self.0.retain(|key, incident| {
+            !clusters.contains_key(&incident.cluster_name) || found.get(key) == Some(&incident.handler)
+        });
+        for one in notable {
+            self.0.entry(one.key.clone()).or_insert_with(|| Incident {
+                cluster_name: one.cluster_name.clone(),
+                handler: one.code.handler(),
+                since: Instant::now(),
+                detection: None,
+                said: None,
+            });
+        }
+    }
+
+    /// Registers what is new, with the jobs that run its hooks, in one transaction.
+    async fn register(
+        &mut self,
+        leading: &Leading,
+        config: &Configuration,
+        circumstances: &Circumstances,
+        notable: &[&Finding],
+    ) -> Result<(), DutyError> {
+        let is_new = |one: &&&Finding| self.0.get(&one.key).is_some_and(|incident| incident.detection.is_none());
+        let new: Vec<&Finding> = notable.iter().filter(is_new).copied().collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        let identity = &leading.handles.identity;
+        let has_hooks = !config.settings.hooks.on_failure_detection_processes.is_empty();
+        let mut registered = Vec::with_capacity(new.len());
+        let mut transaction = leading.fenced().await?;
+        for finding in new {
+            let actionable = finding.code.is_actionable();
+            let entry = entry(finding, circumstances, config, actionable);
+            let id = store::detections::register(
+                &mut transaction,
+                &NewDetection {
+                    key: &finding.key,
+                    code: finding.code.name(),
+                    cluster_name: &finding.cluster_name,
+                    cluster_alias: circumstances.alias(&finding.cluster_name),
+                    is_actionable: actionable,
+                    replicas: &finding.replicas,
+                    entry: &entry,
+                    node: &identity.name,
+                    node_token: &identity.token,
+                },
+            )
+            .await?;
+            let id = match id {
+                Some(id) => {
+                    tracing::warn!(
+                        instance.key = %finding.key,
+                        cluster.name = finding.cluster_name,
+                        analysis = %finding.code,
+                        detection.id = id,
+                        evidence = finding.evidence(circumstances.now()),
+                        "detected a failure"
+                    );
+                    if has_hooks {
+                        let job = NewJob::of(&RunHooks::new(id))?.term(leading.term.number);
+                        queue::enqueue(&mut transaction, std::slice::from_ref(&job)).await?;
+                    }
+                    Some(id)
+                }
+                None => active(&mut transaction, finding, actionable).await?,
+            };
+            registered.push((finding.key.clone(), id));
+        }
+        transaction.commit().await?;
+        if has_hooks {
+            leading.handles.bells.work.ring();
+        }
+        for (key, id) in registered {
+            if let Some(incident) = self.0.get_mut(&key) {
+                incident.detection = id;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says which gates are closed: in the log when it changes, in the backend again and again while it lasts.
+    async fn hold_back(
+        &mut self,
+        leading: &Leading,
+        circumstances: &Circumstances,
+        finding: &Finding,
+        verdicts: &[Verdict],
+    ) -> Result<(), DutyError> {
+        let closed: Vec<&Verdict> = verdicts.iter().filter(|one| !one.passed).collect();
+        let gates: Vec<Gate> = closed.iter().map(|one| one.gate).collect();
+        // It is being recovered, or will be in a moment: no news.
+        if gates.contains(&Gate::UnderWay) || gates == [Gate::Confirmation] {
+            return Ok(());
+        }
+        let Some(incident) = self.0.get_mut(&finding.key) else { return Ok(()) };
+        let is_same = incident.said.as_ref().is_some_and(|(said, _)| *said == gates);
+        if is_same && incident.said.as_ref().is_some_and(|(_, at)| at.elapsed() < SAY_AGAIN) {
+            return Ok(());
+        }
+        let tell = |one: &&Verdict| {
+            let setting = if one.setting.is_empty() { String::new() } else { format!(" [{}]", one.setting) };
+            format!("{}: {}{setting}", one.gate.name(), one.reason)
+        };
+        let reason = closed.iter().map(tell).collect::<Vec<_>>().join("; ");
+        if !is_same {
+            tracing::warn!(
+                instance.key = %finding.key,
+                cluster.name = finding.cluster_name,
+                analysis = %finding.code,
+                reason,
+                "not recovered automatically"
+            );
+            metrics::counter!("orchestrator_recoveries_held_back_total").increment(1);
+        }
+        incident.said = Some((gates, Instant::now()));
+        let mut transaction = leading.fenced().await?;
+        store::recoveries::block(
+            &mut transaction,
+            &NewBlocked {
+                key: &finding.key,
+                code: finding.code.name(),
+                cluster_name: &finding.cluster_name,
+                blocking: circumstances.blocking(finding),
+                reason: &reason,
+            },
+        )
+        .await?;
+        transaction.commit().await?;
+        Ok(())
+    }
+
+    /// Opens the recovery, with its operation and its job; `None`: another was faster.
+    async fn open(
+        &self,
+        leading: &Leading,
+        config: &Configuration,
+        circumstances: &Circumstances,
+        finding: &Finding,
+        verdicts: &[Verdict],
+    ) -> Result<Option<u64>, DutyError> {
+        let Some(kind) = kind_of(finding.code.handler()) else { return Ok(None) };
+        let entry = entry(finding, circumstances, config, true);
+        let verdicts = serde_json::to_value(verdicts).unwrap_or(Value::Null);
+        let identity = &leading.handles.identity;
+        let new = NewRecovery {
+            kind,
+            code: finding.code.name(),
+            command_hint: "",
+            failed: &finding.key,
+            cluster_name: &finding.cluster_name,
+            cluster_alias: circumstances.alias(&finding.cluster_name),
+            detection_id: self.0.get(&finding.key).and_then(|incident| incident.detection),
+            force: false,
+            suppress_hooks: false,
+            requested_candidate: None,
+            entry: &entry,
+            verdicts: &verdicts,
+            actor: "",
+            node: &identity.name,
+            node_token: &identity.token,
+        };
+        let mut transaction = leading.fenced().await?;
+        let Opened::New { recovery: id, .. } = jobs::recover::open(&mut transaction, &new).await? else { return Ok(None) };
+        transaction.commit().await?;
+        leading.handles.bells.work.ring();
+        tracing::warn!(
+            instance.key = %finding.key,
+            cluster.name = finding.cluster_name,
+            analysis = %finding.code,
+            recovery.id = id,
+            "recovers automatically"
+        );
+        metrics::counter!("orchestrator_recoveries_opened_total").increment(1);
+        Ok(Some(id))
+    }
+}
+
+/// The detection that is active already.
+async fn active(
+    conn: &mut sqlx::MySqlConnection,
+    finding: &Finding,
+    actionable: bool,
+) -> Result<Option<u64>, DutyError> {
+    let filter = store::detections::Filter { instance: Some(&finding.key), active: true, ..Default::default() };
+    let all = store::detections::list(conn, &filter).await?;
+    Ok(all.into_iter().find(|one| one.is_actionable == actionable).map(|one| one.id))
+}
+
+/// How the hooks of a detection stand.
+async fn hooks(leading: &Leading, config: &Configuration, detection: Option<u64>) -> Result<DetectionHooks, DutyError> {
+    let wanted = config.settings.hooks.on_failure_detection_processes.len();
+    let Some(detection) = detection.filter(|_| wanted > 0) else { return Ok(DetectionHooks::Clear) };
+    let runs = store::hook_runs::of(&leading.handles.pool, HookOwner::Detection(detection)).await?;
+    let failed = |state: HookState| matches!(state, HookState::Failed | HookState::TimedOut | HookState::Unknown);
+    if runs.iter().any(|one| failed(one.state)) {
+        return Ok(DetectionHooks::Failed);
+    }
+    let ended = runs.iter().filter(|one| one.state != HookState::Begun).count();
+    Ok(if ended >= wanted { DetectionHooks::Clear } else { DetectionHooks::Pending })
+}
+
+/// The finding as it is kept and shown.
+fn entry(finding: &Finding, circumstances: &Circumstances, config: &Configuration, actionable: bool) -> Value {
+    let _ = (config, actionable);
+    serde_json::json!({ "Analysis": finding.code.name(), "alias": circumstances.alias(&finding.cluster_name) })
+}
