@@ -166,7 +166,7 @@ fn small_shapes() {
             audit_instance_key: Key::from(&key),
             message: "by ann".into(),
         }),
-        wire(&CandidateDatabaseInstance::new(&key, PromotionRule::Prefer, NOW, NOW + 3_600_000_000)),
+        wire(&CandidateDatabaseInstance::new(&key, PromotionRule::Prefer, NOW, Some(NOW + 3_600_000_000))),
         wire(&KVPair { key: "mysql/primary/shop".into(), value: key.to_string() }),
         wire(&PoolMap::from([("b".into(), vec![Key::from(&key)]), ("a".into(), Vec::new())])),
         wire(&InstanceBinlogCoordinates { key: Key::from(&key), coordinates: Coordinates::default() }),

@@ -93,6 +93,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     of(switch("local", "Let this process do it, under the same locks; needs no worker"), &[OPERATIONS]),
     of(value("seconds", "N", "Delay for `delay-replication`"), &["delay-replication", "plan", "submit"]),
     of(value("process", "ID", "Connection for `kill-query`"), &["kill-query", "plan", "submit"]),
+    of(switch("durable", "The rule does not expire"), &["register-candidate"]),
     of(switch("force", "Purge logs that replicas still need"), &["purge-binary-logs", "plan", "submit"]),
     of(
         value("state", "STATE", "How jobs or operations stand; see `help jobs`, `help operations`"),

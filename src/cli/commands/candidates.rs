@@ -1,6 +1,7 @@
 //! Promotion rules: who may become primary.
 
 use service::actions::candidates;
+use store::candidates::Lasting;
 
 use super::each;
 use crate::answer::Answer;
@@ -16,8 +17,9 @@ pub(crate) const COMMANDS: &[Command] = &[
         "register-candidate",
         register,
         "Say how willingly an instance is to be promoted",
-        "register-candidate -i INSTANCE [--promotion-rule prefer|neutral|prefer_not|must_not]\n\n\
-         The rule expires after CandidateInstanceExpireMinutes: register it again and again, from a crontab for instance."
+        "register-candidate -i INSTANCE [--promotion-rule prefer|neutral|prefer_not|must_not] [--durable]\n\n\
+         The rule expires after CandidateInstanceExpireMinutes: register it again and again, from a crontab for instance.\n\
+         With --durable it stays until another is registered, and DetectPromotionRuleQuery does not overrule it."
     ),
     each!(
         "",
@@ -31,7 +33,8 @@ pub(crate) const COMMANDS: &[Command] = &[
 async fn register(session: &Session<'_>) -> anyhow::Result<Answer> {
     let key = session.instance().await?;
     let rule = session.flags().get("promotion-rule").unwrap_or(DEFAULT_RULE);
-    candidates::register(&session.scope, &key, rule).await?;
+    let lasting = if session.flags().is_on("durable") { Lasting::Durable } else { Lasting::Expiring };
+    candidates::register(&session.scope, &key, rule, lasting).await?;
     Ok(Answer::key(&key))
 }
 

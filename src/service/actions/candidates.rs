@@ -3,16 +3,22 @@
 use api::legacy::CandidateDatabaseInstance;
 use domain::instance::InstanceKey;
 use domain::promotion::PromotionRule;
+use store::candidates::Lasting;
 
 use super::{Error, Record, Scope};
 
-/// Registers a rule; it expires after `CandidateInstanceExpireMinutes`.
-pub async fn register(scope: &Scope, key: &InstanceKey, rule: &str) -> Result<PromotionRule, Error> {
+/// Registers a rule. It expires after `CandidateInstanceExpireMinutes`, unless it is to last: then it stays until another is
+/// registered, and what the server itself says does not overrule it.
+pub async fn register(scope: &Scope, key: &InstanceKey, rule: &str, lasting: Lasting) -> Result<PromotionRule, Error> {
     let rule = PromotionRule::parse_registrable(rule.trim()).map_err(Error::invalid)?;
-    store::candidates::register(&scope.pool, key, rule).await?;
-    let record = Record { kind: "register-candidate", key: Some(key), message: rule.name(), ..Record::default() };
-    let mut conn = scope.connection().await?;
-    scope.record(&mut conn, &record).await?;
+    let message = match lasting {
+        Lasting::Expiring => rule.name().to_owned(),
+        Lasting::Durable => format!("{}, durable", rule.name()),
+    };
+    let mut tx = scope.begin().await?;
+    store::candidates::give(&mut tx, key, rule, lasting).await?;
+    let record = Record { kind: "register-candidate", key: Some(key), message: &message, ..Record::default() };
+    scope.commit_as(tx, &record).await?;
     Ok(rule)
 }
 
@@ -22,7 +28,8 @@ pub async fn list(scope: &Scope) -> Result<Vec<CandidateDatabaseInstance>, Error
     let lifetime = i64::try_from(minutes.saturating_mul(60_000_000)).unwrap_or(i64::MAX);
     let candidates = store::candidates::read_all(&scope.pool).await?;
     let record = |one: &store::candidates::Candidate| {
-        CandidateDatabaseInstance::new(&one.key, one.rule, one.suggested_at, one.suggested_at.saturating_add(lifetime))
+        let expires_at = (!one.is_durable).then_some(one.suggested_at.saturating_add(lifetime));
+        CandidateDatabaseInstance::new(&one.key, one.rule, one.suggested_at, expires_at)
     };
     Ok(candidates.iter().map(record).collect())
 }

@@ -4,14 +4,14 @@ use domain::instance::{CheckState, DbMicros, Downtime, FailureKind, Instance, Pl
 use domain::promotion::PromotionRule;
 use sqlx::mysql::MySqlRow;
 
-use crate::sql::{flag, key, maybe_micros, maybe_text, micros, text, uint};
+use crate::sql::{flag, key, maybe_micros, maybe_text, maybe_uint, micros, text, uint};
 
 /// What every reading statement begins with; a `WHERE` over `i` may follow.
 pub(super) const SELECT: &str = "SELECT i.id, i.hostname, i.port, i.lane, i.facts, i.last_attempted_at, i.last_checked_at, \
        i.last_seen_at, i.partial_success, i.failures, i.silent_since, i.error_kind, i.last_error, \
        i.latency_us, i.cluster_name, i.suggested_alias, i.depth, i.is_co_primary, i.ancestry_uuid, i.gtid_errant, i.changed_at, NOW(6) AS db_now, \
        d.owner AS downtime_owner, d.reason AS downtime_reason, d.begins_at AS downtime_begins_at, \
-       d.ends_at AS downtime_ends_at, c.promotion_rule, u.virtual_name \
+       d.ends_at AS downtime_ends_at, c.promotion_rule, c.is_durable, u.virtual_name \
   FROM instance i \
   LEFT JOIN downtime d ON d.hostname = i.hostname AND d.port = i.port \
                       AND d.begins_at <= NOW(6) AND d.ends_at > NOW(6) \
@@ -41,7 +41,7 @@ pub(super) fn read(row: &MySqlRow) -> sqlx::Result<Row> {
         placement: placement(row)?,
         check: check(row)?,
         downtime: downtime(row)?,
-        promotion_rule: rule(maybe_text(row, "promotion_rule")?.as_deref(), &facts),
+        promotion_rule: rule(row, &facts)?,
         unresolved_hostname: maybe_text(row, "virtual_name")?.unwrap_or_default(),
         facts,
         key,
@@ -49,12 +49,13 @@ pub(super) fn read(row: &MySqlRow) -> sqlx::Result<Row> {
     Ok(Row { instance, changed_at: micros(row, "changed_at")?, now: micros(row, "db_now")? })
 }
 
-/// What the server itself says comes first: it is said anew with every probe.
-fn rule(registered: Option<&str>, facts: &ServerFacts) -> PromotionRule {
-    PromotionRule::parse_registrable(&facts.detected_promotion_rule)
-        .ok()
-        .or_else(|| registered.and_then(|word| word.parse().ok()))
-        .unwrap_or_default()
+/// What a person said for good comes first, then what the server itself says: it is said anew with every probe.
+fn rule(row: &MySqlRow, facts: &ServerFacts) -> sqlx::Result<PromotionRule> {
+    let registered = maybe_text(row, "promotion_rule")?.and_then(|word| word.parse().ok());
+    let is_durable = maybe_uint(row, "is_durable")?.is_some_and(|flag| flag != 0);
+    let declared = PromotionRule::parse_registrable(&facts.detected_promotion_rule).ok();
+    let chosen = if is_durable { registered.or(declared) } else { declared.or(registered) };
+    Ok(chosen.unwrap_or_default())
 }
 
 fn placement(row: &MySqlRow) -> sqlx::Result<Placement> {

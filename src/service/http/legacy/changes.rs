@@ -3,6 +3,7 @@
 use std::future::ready;
 
 use api::legacy::{AutomatedRecoveryFilters, Key};
+use store::candidates::Lasting;
 
 use super::super::reply::Reply;
 use super::call::{Answer, Call};
@@ -73,7 +74,8 @@ async fn list_maintenance(call: Call) -> Answer {
 
 async fn register_candidate(call: Call) -> Answer {
     let key = call.key().await?;
-    candidates::register(&call.scope, &key, call.param("promotionRule")).await?;
+    let lasting = if call.query("durable") == Some("true") { Lasting::Durable } else { Lasting::Expiring };
+    candidates::register(&call.scope, &key, call.param("promotionRule"), lasting).await?;
     call.envelope("Registered candidate", Key::from(&key))
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::instance::InstanceKey;
 use domain::promotion::PromotionRule;
 use domain::tag::Tag;
+use store::candidates::Lasting;
 use store::instances::Written;
 use store::maintenance::{Claim, FencingToken};
 use store::pools::Names;
@@ -140,6 +141,32 @@ async fn promotion_rules_are_read_with_the_instance_and_expire() {
         assert_eq!(candidates::read_all(&db.pool).await.unwrap().len(), 1);
         assert!(candidates::forget(&mut *db.conn().await, &key("b")).await.unwrap());
         assert!(!candidates::forget(&mut *db.conn().await, &key("b")).await.unwrap());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_rule_given_for_good_stays_whatever_servers_say() {
+    on_both(async |db| {
+        know(db, &["a"]).await;
+        let mut facts = primary("x");
+        facts.detected_promotion_rule = "prefer".to_owned();
+        instances::record(&db.pool, &Written::default(), &[seen("a", 2_000_000, facts)]).await.unwrap();
+        let mut conn = db.conn().await;
+        let since = instances::index(&db.pool).await.unwrap();
+        candidates::give(&mut conn, &key("a"), PromotionRule::MustNot, Lasting::Durable).await.unwrap();
+        assert_ne!(instances::index(&db.pool).await.unwrap(), since);
+        let rule = async || db.instance(&key("a")).await.unwrap().promotion_rule;
+        assert_eq!(rule().await, PromotionRule::MustNot);
+        candidates::register(&db.pool, &key("a"), PromotionRule::Prefer).await.unwrap();
+        db.sql("UPDATE candidate SET suggested_at = NOW(6) - INTERVAL 1 YEAR").await;
+        assert_eq!(candidates::expire(&mut conn, MINUTE).await.unwrap(), 0);
+        assert_eq!(rule().await, PromotionRule::MustNot);
+        assert!(candidates::read_all(&db.pool).await.unwrap()[0].is_durable);
+        candidates::give(&mut conn, &key("a"), PromotionRule::Neutral, Lasting::Expiring).await.unwrap();
+        assert_eq!(rule().await, PromotionRule::Prefer, "what the server says counts again");
+        db.sql("UPDATE candidate SET suggested_at = NOW(6) - INTERVAL 1 YEAR").await;
+        assert_eq!(candidates::expire(&mut conn, MINUTE).await.unwrap(), 1);
     })
     .await;
 }
