@@ -8,7 +8,7 @@ use queue::{Bell, DbClock};
 use sqlx::MySqlPool;
 use tokio::sync::Semaphore;
 
-use crate::{Names, Recorder, Rules};
+use crate::{Names, Recorder, Rules, Watches};
 
 /// Settings with their compiled patterns, as one consistent version.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ pub struct Context {
     pub living: Recorder,
     /// The same for those of instances that were dead.
     pub dead: Recorder,
+    /// Which sources this process watches between probes.
+    pub watches: Watches,
     /// Rung when a failure was recorded that cannot wait for the leader's next look. Heard only by a leader of this process.
     pub news: Bell,
 }
@@ -95,6 +97,7 @@ impl Context {
             written: store::instances::Written::default(),
             living: Recorder::default(),
             dead: Recorder::default(),
+            watches: Watches::default(),
             news: Bell::default(),
         }
     }

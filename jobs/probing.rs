@@ -85,8 +85,12 @@ pub(crate) async fn probe(
                 summary.failed += 1;
                 metrics::counter!("orchestrator_probes_total", "outcome" => failure.kind.name()).increment(1);
                 if failures == Failures::RecordAtOnce {
+                    let gone = (!failure.kind.is_sign_of_life()).then(|| observation.asked.clone());
                     record(ctx, &config, vec![observation]).await?;
                     ctx.news.ring();
+                    if let Some(key) = gone {
+                        ctx.watches.lost(&key);
+                    }
                     continue;
                 }
             }
@@ -178,6 +182,7 @@ pub(crate) async fn record_resolved(
         // Said each time: such a server looks unprobed from then on, and nothing else tells why.
         tracing::warn!(instance.key = %key, reason, "cannot record what a server said");
     }
+    ctx.watches.see(observations);
     follow(ctx, config, observations, &report.changed).await?;
     register_rules(ctx, observations).await
 }

@@ -58,8 +58,8 @@ enum State {
     Lives,
 }
 
-/// Asks `keys` until what they say is settled, for `limit` at most. An error is the backend's: what was learned could not
-/// be written.
+/// Asks `keys` until what they say is settled and recorded, for `limit` at most. An error is the backend's: what was learned
+/// last could not be written.
 pub(crate) async fn ask(ctx: &Context, keys: &BTreeSet<InstanceKey>, limit: Duration) -> Result<Report, JobError> {
     let (began, config) = (Instant::now(), ctx.config.get());
     let mut under_way = FuturesUnordered::new();
@@ -79,8 +79,10 @@ pub(crate) async fn ask(ctx: &Context, keys: &BTreeSet<InstanceKey>, limit: Dura
         for answer in &answers {
             waiting.remove(&answer.asked);
         }
-        record(ctx, &config, &mut answers).await?;
-        states.extend(answers.iter().filter_map(|answer| Some((answer.asked.clone(), state(answer)?))));
+        let recorded = record(ctx, &config, &mut answers).await;
+        if recorded.is_ok() {
+            states.extend(answers.iter().filter_map(|answer| Some((answer.asked.clone(), state(answer)?))));
+        }
         if let Some(verdict) = judge(keys, &states) {
             return Ok(Report { verdict, ..report });
         }
@@ -88,7 +90,7 @@ pub(crate) async fn ask(ctx: &Context, keys: &BTreeSet<InstanceKey>, limit: Dura
         // Half of the time at least goes to others: a cluster of hundreds takes long to ask.
         let next = round + every.max(round.elapsed() * 2);
         if next >= began + limit {
-            return Ok(report);
+            return recorded.map(|()| report);
         }
         sleep_until(next).await;
     }

@@ -31,6 +31,7 @@ mod semi_sync;
 pub mod settings;
 mod slot;
 mod variables;
+mod watch;
 pub mod wire;
 
 pub use connect::Connector;
@@ -39,3 +40,4 @@ pub use probe::{ProbeStats, Prober};
 pub use settings::{
     ConnectSettings, DetectionQueries, Filters, HostnameMethod, Patterns, ProbeSettings, Secret, TlsMode, TlsSettings,
 };
+pub use watch::Noticed;

@@ -48,13 +48,13 @@ pub type Clock = Arc<dyn Fn() -> DbMicros + Send + Sync>;
 pub struct Prober {
     settings: RwLock<Arc<Versioned>>,
     clock: Clock,
-    slots: Slots,
+    pub(crate) slots: Slots,
     counters: Counters,
 }
 
 #[derive(Debug)]
-struct Versioned {
-    settings: ProbeSettings,
+pub(crate) struct Versioned {
+    pub(crate) settings: ProbeSettings,
     connector: Arc<Connector>,
     version: u64,
     /// The version that last changed how we connect.
@@ -161,7 +161,7 @@ impl Prober {
         }
     }
 
-    fn current(&self) -> Arc<Versioned> {
+    pub(crate) fn current(&self) -> Arc<Versioned> {
         Arc::clone(&self.settings.read().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -272,7 +272,12 @@ fn whole_limit(settings: &ConnectSettings) -> Duration {
 
 /// A failed login may mean that this is no MySQL server at all. Only the first failure in a row is looked into.
 async fn recognise(key: &InstanceKey, slot: &mut Slot, cause: ProbeFailure) -> ProbeFailure {
-    let is_doubtful = matches!(cause.kind, FailureKind::ConnectTimeout | FailureKind::Protocol | FailureKind::Refused);
+    let is_doubtful = match cause.kind {
+        FailureKind::Protocol | FailureKind::Refused => true,
+        // A MySQL server of old that is silent now hangs, and its failure is news that should not wait.
+        FailureKind::ConnectTimeout => slot.learned.is_none(),
+        _ => false,
+    };
     let was_refused = cause.kind == FailureKind::Refused && cause.message.contains("refused");
     if !is_doubtful || was_refused || slot.is_silent {
         return cause;

@@ -1,7 +1,8 @@
 //! What we keep between probes of a server: a warm connection, what we learned slowly, and whether it demands TLS.
 //!
 //! A slot is locked for the whole probe, so two probes of one server never run at once; the second waits for the first,
-//! which has a deadline.
+//! which has a deadline. Between probes a watcher ([`crate::watch`]) may hold it, and gives it back the moment somebody
+//! wants to talk.
 //!
 //! Budget: a connection above it is closed when its probe ends, and the next probe connects anew. Closing the newest
 //! and not the least recently used is deliberate: fleets are polled in circles, where the least recently used is exactly
@@ -9,11 +10,14 @@
 //! by [`Slots::idle_for`].
 
 use std::collections::HashMap;
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use domain::instance::InstanceKey;
+use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::learn::Learned;
@@ -28,8 +32,16 @@ const FORGET: Duration = Duration::from_secs(900);
 /// All slots.
 #[derive(Debug, Default)]
 pub(crate) struct Slots {
-    slots: Mutex<HashMap<InstanceKey, Arc<tokio::sync::Mutex<Slot>>>>,
+    slots: Mutex<HashMap<InstanceKey, Arc<Place>>>,
     open: Arc<AtomicUsize>,
+}
+
+/// Where one server's slot is kept, and how one gets at it. Those who wait get it in the order in which they came.
+#[derive(Debug, Default)]
+pub(crate) struct Place {
+    slot: tokio::sync::Mutex<Slot>,
+    /// Somebody waits who is no watcher.
+    wanted: Notify,
 }
 
 /// One server's.
@@ -65,12 +77,17 @@ impl Drop for Counted {
 
 impl Slots {
     /// The slot of a server.
-    pub(crate) fn get(&self, key: &InstanceKey) -> Arc<tokio::sync::Mutex<Slot>> {
+    pub(crate) fn get(&self, key: &InstanceKey) -> Arc<Place> {
         let mut slots = self.lock();
-        if let Some(slot) = slots.get(key) {
-            return Arc::clone(slot);
+        if let Some(place) = slots.get(key) {
+            return Arc::clone(place);
         }
         Arc::clone(slots.entry(key.clone()).or_default())
+    }
+
+    /// The slot of a server, if it has one.
+    pub(crate) fn find(&self, key: &InstanceKey) -> Option<Arc<Place>> {
+        self.lock().get(key).map(Arc::clone)
     }
 
     /// Forgets a server; a probe of it that runs now keeps what it uses until it ends.
@@ -93,9 +110,9 @@ impl Slots {
     /// [`FORGET`]. What is known of a server outlives its connection: a dead one is tried ever more seldom.
     pub(crate) fn idle_for(&self, limit: Duration) -> Vec<Warm> {
         let mut closed = Vec::new();
-        self.lock().retain(|_, slot| {
+        self.lock().retain(|_, place| {
             // Whoever holds the slot is using it.
-            let Ok(mut slot) = slot.try_lock() else { return true };
+            let Ok(mut slot) = place.slot.try_lock() else { return true };
             let idle = slot.last_used.map_or(Duration::MAX, |at| at.elapsed());
             if idle >= limit {
                 closed.extend(slot.connection.take());
@@ -107,8 +124,34 @@ impl Slots {
         closed
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceKey, Arc<tokio::sync::Mutex<Slot>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceKey, Arc<Place>>> {
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// The slot, for who wants to talk to the server: a watcher gives it back.
+    pub(crate) async fn lock(&self) -> tokio::sync::MutexGuard<'_, Slot> {
+        let mut locking = pin!(self.slot.lock());
+        poll_fn(|context| {
+            let locked = locking.as_mut().poll(context);
+            if locked.is_pending() {
+                // Only now, when we stand in the queue: a watcher woken before could come back before us.
+                self.wanted.notify_one();
+            }
+            locked
+        })
+        .await
+    }
+
+    /// The slot, for a watcher: to be given back when [`Self::is_wanted`] returns.
+    pub(crate) async fn watch(&self) -> tokio::sync::MutexGuard<'_, Slot> {
+        self.slot.lock().await
+    }
+
+    /// Returns when somebody wants to talk; now and then without reason.
+    pub(crate) async fn is_wanted(&self) {
+        self.wanted.notified().await;
     }
 }
 
@@ -133,6 +176,6 @@ mod tests {
     #[test]
     fn what_is_kept_per_server_is_small() {
         // There is one per instance; what its texts need comes on top.
-        assert!(size_of::<Slot>() <= 640, "{} bytes", size_of::<Slot>());
+        assert!(size_of::<Place>() <= 704, "{} bytes", size_of::<Place>());
     }
 }

@@ -38,10 +38,13 @@ use transport::Transport;
 /// Command bytes (page "Command Phase").
 const COM_QUIT: u8 = 0x01;
 const COM_QUERY: u8 = 0x03;
+const COM_PING: u8 = 0x0e;
 
 /// All results of one packet of statements, as they lie in our memory. A probe's answer is some kilobytes; this is for
 /// the largest process list one may meet, and for servers that mean harm.
 const MOST_ANSWER: usize = 64 << 20;
+/// The answer to a ping is an OK packet, or an error of a few hundred bytes.
+const MOST_PONG: usize = 64 << 10;
 
 /// A logged-in connection. No method has a deadline of its own: wrap calls in [`tokio::time::timeout`]. A call that is cut
 /// short leaves the connection broken.
@@ -91,6 +94,27 @@ impl Connection {
         let is_in_step = matches!(ended, Ok(()) | Err(Error::Server(_))) && exchange.is_drained();
         self.is_broken = !is_in_step;
         ended
+    }
+
+    /// Asks whether the server still answers, the cheapest question there is.
+    pub async fn ping(&mut self) -> Result<(), Error> {
+        if self.is_broken {
+            return Err(Error::Broken);
+        }
+        self.is_broken = true;
+        let mut exchange = Exchange::new(&mut self.transport, MOST_PONG);
+        exchange.send(|out| out.push(COM_PING)).await?;
+        exchange.receive().await?;
+        self.is_broken = !exchange.is_drained();
+        Ok(())
+    }
+
+    /// Waits until the server does something of its own accord on this connection at rest: closes it, or says why it
+    /// will. Nothing is read: the next exchange finds what there is. Tells whether the connection has ended.
+    pub async fn disturbed(&self) -> bool {
+        let mut first = [0; 1];
+        // Nobody else reads meanwhile, so what can be peeked at is no answer under way.
+        !matches!(self.transport.socket().peek(&mut first).await, Ok(1..))
     }
 
     /// An exchange was not ended: the connection is good for nothing but being dropped.

@@ -13,6 +13,7 @@ use mysql::{
 use queue::{Concurrency, DbClock, Queue, Runner, WorkerConfig};
 use sqlx::MySqlPool;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::Handles;
 
@@ -62,8 +63,10 @@ pub async fn run_worker(
     worker.bell = handles.bells.work.clone();
     let runner = Runner::new(handles.pool.clone(), worker, jobs::registry(), Arc::clone(&ctx));
     let follow = tokio::spawn(follow_settings(Arc::clone(&ctx), budget.warm, shutdown.clone()));
+    let watch = AbortOnDropHandle::new(tokio::spawn(jobs::watch_sources(ctx, shutdown.clone())));
     let ended = runner.run(shutdown).await;
     follow.abort();
+    drop(watch);
     ended
 }
 

@@ -17,3 +17,5 @@ mod logins;
 mod privileges;
 #[path = "servers/tls.rs"]
 mod tls;
+#[path = "servers/watching.rs"]
+mod watching;

@@ -22,6 +22,14 @@ impl Transport {
         matches!(self, Self::Tls(_))
     }
 
+    /// The socket below. Bytes taken from it here would be missing there.
+    pub(super) fn socket(&self) -> &TcpStream {
+        match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0,
+        }
+    }
+
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::Plain(stream) => stream.write_all(bytes).await,
