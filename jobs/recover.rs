@@ -52,6 +52,9 @@ const LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
 /// How long the failed server is waited for when it gave no answer a moment before.
 const SILENT_BEFORE: Duration = Duration::from_millis(300);
 
+/// Survivors whose receivers are stopped side by side.
+const FENCED_AT_ONCE: usize = 64;
+
 /// Carrying out of one recovery.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Recover {
@@ -114,6 +117,8 @@ struct Recovering<'a> {
     /// Members that others hold: nothing is done to them.
     held: BTreeMap<InstanceKey, String>,
     journal: Journal,
+    /// The order that opens the chosen one for writes may have been sent.
+    opening_begun: bool,
     /// Who took part, and what became of it.
     done: Done,
 }
@@ -152,7 +157,7 @@ impl<'a> Recovering<'a> {
             errors: row.errors.clone(),
             outage: row.outage.clone().and_then(|outage| serde_json::from_value(outage).ok()),
         };
-        Self { work, row, tokens, held: BTreeMap::new(), journal, done }
+        Self { work, row, tokens, held: BTreeMap::new(), journal, opening_begun: false, done }
     }
 
     async fn to_the_end(mut self, only_finish: bool) -> Result<serde_json::Value, JobError> {
@@ -186,6 +191,7 @@ impl<'a> Recovering<'a> {
             self.work.wait_for_the_lost().await?;
             let marked = store::hook_runs::mark_unknown(&self.work.ctx.pool, self.row.id, self.work.run).await;
             marked.map_err(JobError::retry)?;
+            self.note_opening().await?;
         }
         if only_finish && self.row.phase < Phase::Promoting {
             self.put_back().await?;
@@ -225,16 +231,10 @@ impl<'a> Recovering<'a> {
         named.into_iter().collect()
     }
 
-    /// Asks all members now.
+    /// Asks all members now. One that hangs must not cost a second each time.
     async fn look(&self) -> Result<Gathered, JobError> {
-        gather_around(&self.work, &self.named(), None).await
-    }
-
-    /// The same, when the failed server is known to be silent.
-    async fn look_soon(&self, before: &Gathered) -> Result<Gathered, JobError> {
-        let silent = before.instances.get(&self.row.failed).is_some_and(|one| !one.check.is_valid());
-        let hurry = silent.then_some(Hurry { server: &self.row.failed, at_most: SILENT_BEFORE });
-        gather_around(&self.work, &self.named(), hurry).await
+        let hurry = Hurry { server: &self.row.failed, at_most: SILENT_BEFORE };
+        gather_around(&self.work, &self.named(), Some(hurry)).await
     }
 
     /// What an earlier run, or an earlier round, chose.
@@ -279,8 +279,15 @@ impl<'a> Recovering<'a> {
         self.work.still_ours(kept)?;
         self.work.operation.baseline = Some(baseline);
         // Not cancelled in the middle: whether to go on is asked between phases.
-        let options = options(gathered, CancellationToken::new(), self.withheld(plan));
+        let mut options = options(gathered, CancellationToken::new(), self.withheld(plan));
+        if self.row.phase < Phase::Repointing {
+            // Clients wait, and stopping receivers costs nobody anything.
+            options.max_parallel = options.max_parallel.max(FENCED_AT_ONCE);
+        }
         let report = self.work.execute(plan, gathered, self.tokens.clone(), &options).await?;
+        if self.row.phase == Phase::Promoting {
+            self.note_opening().await?;
+        }
         for branch in report.branches.iter().filter(|branch| branch.result.is_done()) {
             self.done.participating.insert(branch.instance.clone());
         }

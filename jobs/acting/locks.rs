@@ -32,7 +32,8 @@ impl Work<'_> {
         }
     }
 
-    /// Takes as many of these locks as can be had within `patience`; who holds the others, by server.
+    /// Takes as many of these locks as can be had; who holds the others, by server. Operations are waited for, for as long as
+    /// `patience`; people are not: they do not hurry.
     pub(crate) async fn lock_what_is_free(
         &self,
         keys: &[InstanceKey],
@@ -46,23 +47,25 @@ impl Work<'_> {
             }
             let held = self.held(keys).await?;
             let free: Vec<InstanceKey> = keys.iter().filter(|key| !held.contains_key(*key)).cloned().collect();
-            // What was just taken under our eyes is met again in the next round.
-            let taken = self.lock(&free, tokens).await?;
-            if taken.is_ok() && (held.is_empty() || Instant::now() >= until) {
-                return Ok(held);
-            }
-            if taken.is_err() && Instant::now() >= until {
-                return self.held(keys).await;
+            // What was taken under our eyes is met again in the next round.
+            let all_free = self.lock(&free, tokens).await?.is_ok();
+            let worth_waiting = !all_free || held.is_empty() || held.values().any(|lock| lock.operation.is_some());
+            if !worth_waiting || Instant::now() >= until {
+                let missing = keys.iter().filter(|key| !tokens.contains_key(*key));
+                let by = |key: &InstanceKey| {
+                    held.get(key).map_or_else(|| format!("{key} is held by others in turn"), holder)
+                };
+                return Ok(missing.map(|key| (key.clone(), by(key))).collect());
             }
             tokio::time::sleep(PAUSE).await;
         }
     }
 
     /// Who else holds these servers.
-    async fn held(&self, keys: &[InstanceKey]) -> Result<BTreeMap<InstanceKey, String>, JobError> {
+    async fn held(&self, keys: &[InstanceKey]) -> Result<BTreeMap<InstanceKey, Maintenance>, JobError> {
         let active = store::maintenance::active(&self.ctx.pool).await.map_err(JobError::retry)?;
         let others = active.into_iter().filter(|lock| lock.operation != Some(self.operation.id));
-        Ok(others.filter(|lock| keys.contains(&lock.key)).map(|lock| (lock.key.clone(), holder(&lock))).collect())
+        Ok(others.filter(|lock| keys.contains(&lock.key)).map(|lock| (lock.key.clone(), lock)).collect())
     }
 }
 

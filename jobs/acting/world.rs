@@ -34,7 +34,7 @@ impl Gathered {
     }
 }
 
-/// A server for whose answer nobody waits long: it was asked before, and gave none.
+/// A server for whose answer nobody waits long, if it gave none when it was asked before.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Hurry<'a> {
     pub(crate) server: &'a InstanceKey,
@@ -53,8 +53,10 @@ pub(crate) async fn gather_around(
     named: &[InstanceKey],
     hurry: Option<Hurry<'_>>,
 ) -> Result<Gathered, JobError> {
-    let members: Vec<InstanceKey> = load(work, named).await?.into_keys().collect();
-    ask(work, members, hurry).await?;
+    let known = load(work, named).await?;
+    let silent = |hurry: &Hurry<'_>| known.get(hurry.server).is_some_and(|one| !one.check.is_valid());
+    let hurry = hurry.filter(silent);
+    ask(work, known.into_keys().collect(), hurry).await?;
     let now = async { store::database_now(&work.ctx.pool).await.map_err(JobError::retry) };
     let (instances, now) = futures::future::try_join(load(work, named), now).await?;
     let equivalences = equivalences(work, named, &instances).await?;

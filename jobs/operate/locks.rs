@@ -20,6 +20,11 @@ pub(crate) async fn take(work: &Work<'_>, plan: &Plan, tokens: &mut Tokens) -> R
         return Ok(Err(conflict(&work.operation.instance, held)));
     }
     let mut withheld = Withheld::new();
+    // Most times nobody holds any of them: one transaction then. If somebody does, it is seen whose branch that is.
+    let of_branches: Vec<InstanceKey> = plan.branches.iter().flat_map(|branch| branch.locks.clone()).collect();
+    if work.lock(&of_branches, tokens).await?.is_ok() {
+        return Ok(Ok(withheld));
+    }
     for branch in &plan.branches {
         if let Err(held) = work.lock(&branch.locks, tokens).await? {
             withheld.insert(branch.instance.clone(), held);

@@ -1,12 +1,14 @@
-//! Operations whose job is gone: cancelled before it began, or parked after too many failures.
+//! Operations and recoveries whose job is gone: cancelled before it began, or parked after too many failures.
 
 use std::time::Duration;
 
+use domain::plan::Request;
 use queue::{JobError, NewJob};
-use sqlx::MySqlPool;
+use sqlx::{MySql, MySqlPool, Transaction};
 use store::operations::{Filter, Operation, State};
 
 use super::Operate;
+use crate::Recover;
 
 /// An operation is this old before it counts as abandoned: its job is enqueued with it, and a moment may lie between the
 /// end of a job and of its operation.
@@ -39,13 +41,22 @@ async fn is_gone(pool: &MySqlPool, job: u64) -> Result<bool, JobError> {
 async fn adopt_one(pool: &MySqlPool, operation: &Operation) -> Result<(), JobError> {
     tracing::warn!(operation.id = operation.id, job.id = operation.job_id, "the job of an operation is gone");
     let mut tx = pool.begin().await.map_err(JobError::retry)?;
+    if let Request::Recover { recovery, .. } = &operation.request {
+        // One that never began is finished as well: it alone knows what its recovery is to be told.
+        let job = Recover { recovery: *recovery, only_finish: true };
+        return enqueue(tx, operation, NewJob::of(&job).map_err(JobError::give_up)?).await;
+    }
     if !store::operations::cancel_waiting(&mut tx, operation.id).await.map_err(JobError::retry)? {
         let job = Operate { operation: operation.id, only_put_back: true };
-        let job = NewJob::of(&job).map_err(JobError::give_up)?.submitted_by("expiry");
-        let enqueued = queue::enqueue(&mut tx, &[job]).await.map_err(JobError::retry)?;
-        if let Some(enqueued) = enqueued.first() {
-            store::operations::set_job(&mut tx, operation.id, enqueued.id()).await.map_err(JobError::retry)?;
-        }
+        return enqueue(tx, operation, NewJob::of(&job).map_err(JobError::give_up)?).await;
+    }
+    tx.commit().await.map_err(JobError::retry)
+}
+
+async fn enqueue(mut tx: Transaction<'_, MySql>, operation: &Operation, job: NewJob) -> Result<(), JobError> {
+    let enqueued = queue::enqueue(&mut tx, &[job.submitted_by("expiry")]).await.map_err(JobError::retry)?;
+    if let Some(enqueued) = enqueued.first() {
+        store::operations::set_job(&mut tx, operation.id, enqueued.id()).await.map_err(JobError::retry)?;
     }
     tx.commit().await.map_err(JobError::retry)
 }

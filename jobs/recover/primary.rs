@@ -94,7 +94,7 @@ impl Recovering<'_> {
             match self.ask(&gathered, fence) {
                 Ok(Some(plan)) => {
                     self.execute(&plan, &gathered).await?;
-                    gathered = self.look_soon(&gathered).await?;
+                    gathered = self.look().await?;
                 }
                 Ok(None) => break,
                 Err(refusal) => {

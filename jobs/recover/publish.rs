@@ -114,7 +114,10 @@ impl Recovering<'_> {
         if self.row.kind.changes_primary() && !followed {
             let gtid = gathered.instances.get(&choice.successor).map_or(String::new(), |one| {
                 let gtid = &one.facts.gtid;
-                if gtid.executed.is_empty() { gtid.mariadb_current_pos.clone() } else { gtid.executed.clone() }
+                // What a MariaDB server applied as a replica stays as it was at its promotion; a set of MySQL tells apart
+                // who wrote what.
+                let all = [&gtid.executed, &gtid.mariadb_slave_pos, &gtid.mariadb_current_pos];
+                all.into_iter().find(|text| !text.is_empty()).cloned().unwrap_or_default()
             });
             let former = NewFormer {
                 key: &self.row.failed,

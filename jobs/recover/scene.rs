@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use domain::analysis::{Finding, Handler, Sample, analyze};
 use domain::instance::{Instance, InstanceKey};
 use domain::operation::World;
+use domain::plan::Action;
 use domain::recovery::Scene;
 use queue::JobError;
-use store::recoveries::{Kind, Phase};
+use store::recoveries::Kind;
 
 use super::Recovering;
 use crate::acting::Gathered;
@@ -33,13 +34,25 @@ impl Recovering<'_> {
             failed: &self.row.failed,
             requested: self.row.requested_candidate.as_ref(),
             earlier_choice: choice.as_ref(),
-            opening_begun: self.row.phase >= Phase::Promoting,
+            opening_begun: self.opening_begun,
             banned: &banned,
             policy: &policy,
             request: &self.work.operation.request,
             force: self.row.force,
             had_semi_sync: self.had_semi_sync(gathered),
         })
+    }
+
+    /// The ledger knows whether the order that opens the chosen one for writes may have been sent.
+    pub(super) async fn note_opening(&mut self) -> Result<(), JobError> {
+        let Some(choice) = self.choice() else { return Ok(()) };
+        let steps = store::operations::steps(&self.work.ctx.pool, self.work.operation.id).await;
+        let opens = |action: &Action| matches!(action, Action::SetReadOnly { read_only: false, .. });
+        self.opening_begun = steps
+            .map_err(JobError::retry)?
+            .iter()
+            .any(|row| row.on == choice.successor && row.step.as_ref().is_none_or(|step| opens(&step.action)));
+        Ok(())
     }
 
     /// Nobody may be promoted that a filter matches, or that somebody else works on.
