@@ -13,21 +13,27 @@
 //!
 //! [`Plan`]: crate::plan::Plan
 
+mod attach;
 pub mod candidate;
 pub mod co_primary;
 mod data;
 pub mod fence;
 mod follow;
 pub mod gates;
+pub mod group_member;
+pub mod intermediate;
 pub mod promote;
 pub mod rank;
+pub mod rejoin;
 pub mod repoint;
 pub mod scene;
+pub mod semi_sync;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod tests;
 pub mod takeover;
+pub mod writeable;
 
 pub use candidate::{choose, preview};
 pub use fence::fence;

@@ -67,7 +67,7 @@ fn chosen_before(world: &World<'_>) -> Option<InstanceKey> {
     world.earlier.and_then(|plan| plan.answers_for.clone())
 }
 
-fn candidate<'a>(
+pub(crate) fn candidate<'a>(
     of: &InstanceKey,
     keys: &[InstanceKey],
     alive: bool,

@@ -23,11 +23,11 @@ mod switch;
 #[cfg(test)]
 mod tests;
 
+use super::attach::is_mariadb;
 use super::scene::{Choice, Scene};
-use crate::instance::{Instance, InstanceKey};
+use crate::instance::InstanceKey;
 use crate::operation::{self, World};
 use crate::plan::{Action, Branch, Method, Plan, Refusal, Request, Rule, Threads, running_threads};
-use crate::version::Flavor;
 
 pub use demote::demote;
 pub use designate::designate;
@@ -66,7 +66,7 @@ pub fn is_switched(scene: &Scene<'_>, choice: &Choice) -> bool {
     let stands = !designated.facts.is_replica() || running_threads(&designated.facts) == Threads::NONE;
     // A replica that somebody left writable is not the primary while that takes writes.
     let closed = scene.world.fresh(scene.failed).map_or(true, |old| old.facts.read_only);
-    !designated.facts.read_only && (scene.opening_begun || stands) && closed
+    !designated.facts.read_only && stands && closed
 }
 
 /// The steps of a plan within which nobody can write, by number from 0, first and last; `None`: it has no such steps.
@@ -132,10 +132,6 @@ fn single(
 fn method(scene: &Scene<'_>) -> Method {
     let mariadb = scene.world.instances.get(scene.failed).is_some_and(is_mariadb);
     if mariadb { Method::MariadbGtid } else { Method::Gtid }
-}
-
-fn is_mariadb(one: &Instance) -> bool {
-    operation::compatibility::version(one).flavor == Flavor::MariaDb
 }
 
 /// The primary waits for acknowledgements, or did when the takeover began.

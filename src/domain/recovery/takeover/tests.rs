@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::instance::Instance;
 use crate::operation::fixture::{Fixture, key, lines};
 use crate::plan::check;
 use crate::recovery::scene::RecoveryPolicy;
