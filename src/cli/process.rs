@@ -78,7 +78,7 @@ async fn start(base: &Base, identity: Identity, signals: &Signals) -> anyhow::Re
         config: shared(&base.loaded.settings),
         identity,
         leadership: watch::Sender::new(None),
-        bells: service::Bells::default(),
+        bells: ::service::Bells::default(),
     });
     limits::say_what_is_needed(&backend, descriptor_limit, connections).await;
     Ok(Some(Started { backend, handles, descriptor_limit }))
