@@ -8,6 +8,7 @@ use domain::plan::Step;
 use sqlx::MySqlPool;
 use store::maintenance::FencingToken;
 use store::operations::{NewStep, Run};
+use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::ledger::{Grant, Ledger, LedgerError, Place, StepId};
@@ -15,6 +16,8 @@ use crate::{LOCK_MARGIN, SEND_WINDOW};
 
 /// Longest wait for the backend: the answer to a fence that takes longer is worth nothing.
 const BACKEND_LIMIT: Duration = Duration::from_secs(3);
+/// Locks are prolonged by so much more than a step needs, so that the steps after it need not.
+const AHEAD: Duration = Duration::from_secs(30);
 /// Tries to record how a step ended: unlike a fence this may be late, and the next fence fails anyway if it is lost.
 const TRIES: u32 = 3;
 const PAUSE: Duration = Duration::from_millis(200);
@@ -28,6 +31,8 @@ pub struct StoreLedger {
     tokens: BTreeMap<InstanceKey, FencingToken>,
     /// All of them, sorted.
     fence: Vec<FencingToken>,
+    /// All of them are in force until then, unless somebody ends one.
+    kept_until: Mutex<Option<Instant>>,
 }
 
 impl StoreLedger {
@@ -35,7 +40,27 @@ impl StoreLedger {
     pub fn new(pool: MySqlPool, run: Run, worker: &str, tokens: BTreeMap<InstanceKey, FencingToken>) -> Self {
         let mut fence: Vec<FencingToken> = tokens.values().copied().collect();
         fence.sort_unstable();
-        Self { pool, run, worker: worker.to_owned(), tokens, fence }
+        Self { pool, run, worker: worker.to_owned(), tokens, fence, kept_until: Mutex::new(None) }
+    }
+
+    /// Sees to it that all locks are in force for so long. Most steps find them kept by an earlier one: prolonging locks
+    /// their rows, and branches would wait for each other.
+    async fn keep(&self, hold: Duration) -> Result<(), LedgerError> {
+        let mut kept_until = self.kept_until.lock().await;
+        let asked_at = Instant::now();
+        if kept_until.is_some_and(|until| until >= asked_at + hold) {
+            return Ok(());
+        }
+        let prolonged = store::operations::keep_locks(&self.pool, &self.fence, hold + AHEAD);
+        match timeout(BACKEND_LIMIT, prolonged).await {
+            Ok(Ok(true)) => {
+                *kept_until = Some(asked_at + hold + AHEAD);
+                Ok(())
+            }
+            Ok(Ok(false)) => Err(lost()),
+            Ok(Err(error)) => Err(LedgerError::Away(error.chain())),
+            Err(_) => Err(LedgerError::Away("no answer from the backend".to_owned())),
+        }
     }
 
     async fn end(&self, id: StepId, error: Option<&str>) -> Result<(), LedgerError> {
@@ -57,6 +82,10 @@ impl StoreLedger {
     }
 }
 
+fn lost() -> LedgerError {
+    LedgerError::Fenced("one of its locks was ended or taken over".to_owned())
+}
+
 impl Ledger for StoreLedger {
     async fn begin(&self, place: Place, step: &Step) -> Result<Grant, LedgerError> {
         let Some(token) = self.tokens.get(&step.on) else {
@@ -71,13 +100,13 @@ impl Ledger for StoreLedger {
             token: *token,
             worker: &self.worker,
         };
-        let hold = Duration::from_secs(u64::from(step.limit_seconds)) + LOCK_MARGIN;
+        self.keep(Duration::from_secs(u64::from(step.limit_seconds)) + LOCK_MARGIN).await?;
         // Before asking: the backend's deadline is then later than ours, whatever the network does.
         let until = Instant::now() + SEND_WINDOW;
-        let asked = store::operations::begin_step(&self.pool, self.run, &self.fence, &new, hold, SEND_WINDOW);
+        let asked = store::operations::begin_step(&self.pool, self.run, &self.fence, &new, SEND_WINDOW);
         match timeout(BACKEND_LIMIT, asked).await {
             Ok(Ok(Some(id))) => Ok(Grant { id: StepId(id), until }),
-            Ok(Ok(None)) => Err(LedgerError::Fenced("one of its locks was ended or taken over".to_owned())),
+            Ok(Ok(None)) => Err(lost()),
             Ok(Err(error)) => Err(LedgerError::Away(error.chain())),
             Err(_) => Err(LedgerError::Away("no answer from the backend".to_owned())),
         }

@@ -14,6 +14,9 @@ pub const PAGE: u32 = 20;
 /// What a TEXT column holds, in characters of four bytes.
 const MESSAGE_CHARS: usize = 16_000;
 
+/// Entries written with one statement.
+const CHUNK: usize = 100;
+
 /// An act to write down.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Entry<'a> {
@@ -52,20 +55,27 @@ impl<'a> Entry<'a> {
 
 /// Writes an act down. Texts that are too long are cut: an act must not fail because of its record.
 pub async fn write(conn: &mut MySqlConnection, entry: &Entry<'_>) -> Result<(), Error> {
-    sqlx::query(
-        "INSERT INTO audit (audited_at, audit_type, hostname, port, cluster_name, actor, message) \
-         VALUES (NOW(6), ?, ?, ?, ?, ?, ?)",
-    )
-    .bind(cut(entry.audit_type, 64))
-    .bind(entry.instance.map_or("", |key| cut(&key.hostname, 255)))
-    .bind(entry.instance.map_or(0, |key| key.port))
-    .bind(cut(entry.cluster_name, 300))
-    .bind(cut(entry.actor, 255))
-    .bind(cut(entry.message, MESSAGE_CHARS))
-    .execute(conn)
-    .await
-    .map(|_| ())
-    .map_err(Error::doing("write an audit entry"))
+    write_all(conn, std::slice::from_ref(entry)).await
+}
+
+/// The same for several acts of one moment, in this order.
+pub async fn write_all(conn: &mut MySqlConnection, entries: &[Entry<'_>]) -> Result<(), Error> {
+    for chunk in entries.chunks(CHUNK) {
+        let mut query = QueryBuilder::<MySql>::new(
+            "INSERT INTO audit (audited_at, audit_type, hostname, port, cluster_name, actor, message) ",
+        );
+        query.push_values(chunk, |mut row, entry| {
+            row.push("NOW(6)")
+                .push_bind(cut(entry.audit_type, 64))
+                .push_bind(entry.instance.map_or("", |key| cut(&key.hostname, 255)))
+                .push_bind(entry.instance.map_or(0, |key| key.port))
+                .push_bind(cut(entry.cluster_name, 300))
+                .push_bind(cut(entry.actor, 255))
+                .push_bind(cut(entry.message, MESSAGE_CHARS));
+        });
+        query.build().execute(&mut *conn).await.map_err(Error::doing("write an audit entry"))?;
+    }
+    Ok(())
 }
 
 /// A page of [`PAGE`] acts, newest first, of one instance or of all.

@@ -7,7 +7,7 @@
 //! ```
 //! Fencing: [`begin_run`] raises the number of the run and replaces the locks' tokens in one transaction. Every later
 //! write names the run ([`Run`]) or the tokens, in the transaction in which it writes; a worker that was taken for dead
-//! finds that nothing it says counts any more. A step may begin only if all locks are in force ([`begin_step`]); its row
+//! finds that nothing it says counts any more. A step may begin only if all locks are in force ([`begin_step`], [`keep_locks`]); its row
 //! says until when something may be sent, and the next run waits for that moment ([`pending`]).
 
 mod read;
@@ -27,7 +27,7 @@ use crate::sql::{check_key, cut, interval, json};
 pub use read::{Filter, StepRow, by_job, list, read, steps};
 pub(crate) use runs::finish_in;
 pub use runs::{Begun, Finish, Run, begin_run, finish, is_ours, release, save_plan};
-pub use steps::{NewStep, begin_step, close_steps, end_step, pending};
+pub use steps::{NewStep, begin_step, close_steps, end_step, keep_locks, pending};
 
 /// Widths of columns.
 const NAME_CHARS: usize = 255;

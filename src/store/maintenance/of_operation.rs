@@ -7,7 +7,7 @@ use domain::instance::InstanceKey;
 use sqlx::mysql::{MySqlConnection, MySqlPool};
 use sqlx::{Connection, MySql, QueryBuilder};
 
-use super::{Claim, FencingToken, OWNER_CHARS, TRIES, close_expired, insert, read, refused};
+use super::{Claim, FencingToken, Maintenance, OWNER_CHARS, TRIES, insert, read, refused};
 use crate::Error;
 use crate::audit::{self, Entry};
 use crate::error::is_duplicate;
@@ -15,6 +15,8 @@ use crate::operations::{Run, is_ours};
 use crate::sql::{check_key, cut, interval, key, uint};
 
 const NODE_CHARS: usize = 64;
+/// Locks taken with one statement.
+const CHUNK: usize = 100;
 
 /// Locks all these instances for a run of an operation, in the order of their keys, or none of them.
 /// [`Error::Refused`] names the first holder met, with nothing changed. `None`: the operation is no longer this run's.
@@ -41,14 +43,17 @@ pub async fn begin_for_operation(
             Err(error) if error.is_conflict() && tries < TRIES => {}
             Ok(Begun::All(tokens)) => return Ok(Some(tokens)),
             Ok(Begun::NotOurs) => return Ok(None),
-            Ok(Begun::Held(by)) => {
+            Ok(Begun::Held) => {
                 // Told from outside the transaction; a holder that is gone by now leaves room for another try.
-                if let Some(held) = read(&mut *conn, &by).await? {
+                if let Some(held) = first_held(&mut conn, &sorted).await? {
                     return Err(refused(&held));
                 }
                 if tries >= TRIES {
                     return Err(Error::Refused {
-                        what: format!("maintenance of {by}"),
+                        what: format!(
+                            "maintenance of {}",
+                            sorted.first().map_or_else(String::new, |key| key.to_string())
+                        ),
                         holder: "others in turn".to_owned(),
                         reason: "the lock changed hands at every try".to_owned(),
                     });
@@ -61,7 +66,8 @@ pub async fn begin_for_operation(
 
 enum Begun {
     All(BTreeMap<InstanceKey, FencingToken>),
-    Held(InstanceKey),
+    /// One of them at least.
+    Held,
     NotOurs,
 }
 
@@ -76,21 +82,81 @@ async fn begin_all(
     if !is_ours(&mut tx, run).await? {
         return Ok(Begun::NotOurs);
     }
-    let mut tokens = BTreeMap::new();
-    for key in keys {
-        close_expired(&mut tx, key).await?;
-        match insert(&mut tx, key, claim, Some(run.operation)).await {
-            Ok(token) => {
-                note(&mut tx, "begin-maintenance", key, token, claim).await?;
-                tokens.insert((*key).clone(), token);
-            }
+    for chunk in keys.chunks(CHUNK) {
+        close_expired_of(&mut tx, chunk).await?;
+        match insert_all(&mut tx, chunk, claim, run.operation).await {
+            Ok(()) => {}
             // Leaving drops the transaction: nothing is locked.
-            Err(cause) if is_duplicate(&cause) => return Ok(Begun::Held((*key).clone())),
+            Err(cause) if is_duplicate(&cause) => return Ok(Begun::Held),
             Err(cause) => return Err(Error::classify(DOING, cause)),
         }
     }
+    let held = held_by(&mut tx, run.operation).await?;
+    let tokens: BTreeMap<InstanceKey, FencingToken> =
+        held.into_iter().filter(|(_, key)| keys.contains(&key)).map(|(token, key)| (key, token)).collect();
+    let messages: Vec<(&InstanceKey, String)> = tokens
+        .iter()
+        .map(|(key, token)| (key, format!("maintenance {}, owner: {}, reason: {}", token.0, claim.owner, claim.reason)))
+        .collect();
+    let entries: Vec<Entry<'_>> =
+        messages.iter().map(|(key, message)| Entry::instance("begin-maintenance", key, claim.owner, message)).collect();
+    audit::write_all(&mut tx, &entries).await?;
     tx.commit().await.map_err(Error::doing(DOING))?;
     Ok(Begun::All(tokens))
+}
+
+/// Closes locks of these instances that expired.
+async fn close_expired_of(conn: &mut MySqlConnection, keys: &[&InstanceKey]) -> Result<(), Error> {
+    let mut query = QueryBuilder::<MySql>::new(
+        "UPDATE maintenance SET active_slot = NULL, ended_at = expires_at WHERE active_slot = 1 AND expires_at <= NOW(6) AND ",
+    );
+    push_keys(&mut query, keys);
+    query.build().execute(conn).await.map(|_| ()).map_err(Error::doing("close an expired maintenance"))
+}
+
+/// All of them, in this order, or none.
+async fn insert_all(
+    conn: &mut MySqlConnection,
+    keys: &[&InstanceKey],
+    claim: Claim<'_>,
+    operation: u64,
+) -> sqlx::Result<()> {
+    let mut query = QueryBuilder::<MySql>::new(
+        "INSERT INTO maintenance (hostname, port, active_slot, owner, reason, holder_node, operation_id, begins_at, expires_at) ",
+    );
+    query.push_values(keys, |mut row, key| {
+        row.push_bind(&key.hostname)
+            .push_bind(key.port)
+            .push("1")
+            .push_bind(claim.owner)
+            .push_bind(claim.reason)
+            .push_bind(claim.holder_node)
+            .push_bind(operation)
+            .push("NOW(6)")
+            .push("NOW(6) + INTERVAL ")
+            .push_bind_unseparated(interval(claim.duration))
+            .push_unseparated(" MICROSECOND");
+    });
+    query.build().execute(conn).await.map(|_| ())
+}
+
+/// The first of these that is under maintenance, and its lock.
+async fn first_held(conn: &mut MySqlConnection, keys: &[&InstanceKey]) -> Result<Option<Maintenance>, Error> {
+    for key in keys {
+        if let Some(held) = read(&mut *conn, key).await? {
+            return Ok(Some(held));
+        }
+    }
+    Ok(None)
+}
+
+fn push_keys<'a>(query: &mut QueryBuilder<'a, MySql>, keys: &[&'a InstanceKey]) {
+    query.push("(");
+    for (number, key) in keys.iter().enumerate() {
+        query.push(if number == 0 { "(hostname = " } else { " OR (hostname = " });
+        query.push_bind(&key.hostname).push(" AND port = ").push_bind(key.port).push(")");
+    }
+    query.push(")");
 }
 
 /// Replaces every lock that the operation still has by a new one: the tokens of the worker before are void from the
@@ -148,15 +214,21 @@ pub async fn extend_for(
 pub async fn end_for(conn: &mut MySqlConnection, operation: u64) -> Result<u64, Error> {
     const DOING: &str = "end the locks of an operation";
     let held = held_by(conn, operation).await?;
-    for (token, key) in &held {
-        sqlx::query("UPDATE maintenance SET active_slot = NULL, ended_at = NOW(6) WHERE id = ? AND active_slot = 1")
-            .bind(token.0)
-            .execute(&mut *conn)
-            .await
-            .map_err(Error::doing(DOING))?;
-        let message = format!("maintenance {}, operation {operation}", token.0);
-        audit::write(conn, &Entry::instance("end-maintenance", key, "", &message)).await?;
+    if held.is_empty() {
+        return Ok(0);
     }
+    sqlx::query(
+        "UPDATE maintenance SET active_slot = NULL, ended_at = NOW(6) WHERE operation_id = ? AND active_slot = 1",
+    )
+    .bind(operation)
+    .execute(&mut *conn)
+    .await
+    .map_err(Error::doing(DOING))?;
+    let messages: Vec<(&InstanceKey, String)> =
+        held.iter().map(|(token, key)| (key, format!("maintenance {}, operation {operation}", token.0))).collect();
+    let entries: Vec<Entry<'_>> =
+        messages.iter().map(|(key, message)| Entry::instance("end-maintenance", key, "", message)).collect();
+    audit::write_all(conn, &entries).await?;
     Ok(held.len() as u64)
 }
 
@@ -179,15 +251,4 @@ async fn held_by(conn: &mut MySqlConnection, operation: u64) -> Result<Vec<(Fenc
         .map(|row| Ok((FencingToken(uint(row, "id")?), key(row)?)))
         .collect::<sqlx::Result<_>>()
         .map_err(Error::doing(DOING))
-}
-
-async fn note(
-    conn: &mut MySqlConnection,
-    audit_type: &str,
-    key: &InstanceKey,
-    token: FencingToken,
-    claim: Claim<'_>,
-) -> Result<(), Error> {
-    let message = format!("maintenance {}, owner: {}, reason: {}", token.0, claim.owner, claim.reason);
-    audit::write(conn, &Entry::instance(audit_type, key, claim.owner, &message)).await
 }

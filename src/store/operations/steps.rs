@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::plan::Step;
 use sqlx::mysql::MySqlPool;
-use sqlx::{MySqlExecutor, Row};
+use sqlx::{MySql, MySqlExecutor, QueryBuilder, Row};
 
 use super::{ERROR_CHARS, NAME_CHARS, Run, patiently};
 use crate::Error;
@@ -24,17 +24,22 @@ pub struct NewStep<'a> {
     pub worker: &'a str,
 }
 
-/// Lets a step begin, if all locks are in force: prolongs them to `hold` from now and writes the step down, with the
-/// moment after which nothing may be sent. `None`: a lock is lost, nothing was written.
+/// Lets a step begin, if all locks are in force: writes the step down, with the moment after which nothing may be sent.
+/// `None`: a lock is lost, nothing was written. [`keep_locks`] keeps the locks beyond the step.
+///
+/// One statement. It locks the rows of the locks in share mode: steps of other branches pass, whoever ends or takes over a
+/// lock waits, or was first.
 pub async fn begin_step(
     pool: &MySqlPool,
     run: Run,
     fence: &[FencingToken],
     new: &NewStep<'_>,
-    hold: Duration,
     send_within: Duration,
 ) -> Result<Option<u64>, Error> {
-    patiently(|| try_step(pool, run, fence, new, hold, send_within)).await
+    if fence.is_empty() {
+        return Ok(None);
+    }
+    patiently(|| try_step(pool, run, fence, new, send_within)).await
 }
 
 async fn try_step(
@@ -42,36 +47,48 @@ async fn try_step(
     run: Run,
     fence: &[FencingToken],
     new: &NewStep<'_>,
-    hold: Duration,
     send_within: Duration,
 ) -> Result<Option<u64>, Error> {
     const DOING: &str = "begin a step";
-    let mut tx = pool.begin().await.map_err(Error::doing(DOING))?;
-    if !maintenance::extend_for(&mut tx, fence, hold).await? {
-        return Ok(None);
-    }
-    let done = sqlx::query(
+    let mut query = QueryBuilder::<MySql>::new(
         "INSERT INTO operation_step (operation_id, run, part, branch, sequence, hostname, port, step, text, state, \
-                token, worker, begun_at, deadline_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 'begun', ?, ?, NOW(6), NOW(6) + INTERVAL ? MICROSECOND)",
-    )
-    .bind(run.operation)
-    .bind(run.number)
-    .bind(new.part)
-    .bind(new.branch)
-    .bind(new.sequence)
-    .bind(&new.step.on.hostname)
-    .bind(new.step.on.port)
-    .bind(json(DOING, new.step)?)
-    .bind(cut(&new.step.to_string(), ERROR_CHARS))
-    .bind(new.token.0)
-    .bind(cut(new.worker, NAME_CHARS))
-    .bind(interval(send_within))
-    .execute(&mut *tx)
+                token, worker, begun_at, deadline_at) SELECT ",
+    );
+    let mut values = query.separated(", ");
+    values
+        .push_bind(run.operation)
+        .push_bind(run.number)
+        .push_bind(new.part)
+        .push_bind(new.branch)
+        .push_bind(new.sequence)
+        .push_bind(&new.step.on.hostname)
+        .push_bind(new.step.on.port)
+        .push_bind(json(DOING, new.step)?)
+        .push_bind(cut(&new.step.to_string(), ERROR_CHARS).to_owned())
+        .push("'begun'")
+        .push_bind(new.token.0)
+        .push_bind(cut(new.worker, NAME_CHARS))
+        .push("NOW(6)")
+        .push("NOW(6) + INTERVAL ")
+        .push_bind_unseparated(interval(send_within));
+    query.push(" MICROSECOND FROM (SELECT COUNT(*) AS in_force FROM maintenance WHERE id IN (");
+    let mut list = query.separated(", ");
+    for token in fence {
+        list.push_bind(token.0);
+    }
+    query.push(") AND active_slot = 1 AND expires_at > NOW(6) LOCK IN SHARE MODE) fence WHERE fence.in_force = ");
+    query.push_bind(fence.len() as u64);
+    let done = query.build().execute(pool).await.map_err(Error::doing(DOING))?;
+    Ok((done.rows_affected() == 1).then(|| done.last_insert_id()))
+}
+
+/// Prolongs all these locks; false: one of them is not in force any more.
+pub async fn keep_locks(pool: &MySqlPool, fence: &[FencingToken], hold: Duration) -> Result<bool, Error> {
+    patiently(|| async {
+        let mut conn = pool.acquire().await.map_err(Error::doing("extend the locks of an operation"))?;
+        maintenance::extend_for(&mut conn, fence, hold).await
+    })
     .await
-    .map_err(Error::doing(DOING))?;
-    tx.commit().await.map_err(Error::doing(DOING))?;
-    Ok(Some(done.last_insert_id()))
 }
 
 /// Writes down how a step ended; `error`: it failed. False: it was closed before, by the run that took over.

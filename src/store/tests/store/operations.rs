@@ -56,7 +56,7 @@ async fn begin_step(db: &Db, run: Run, locks: &BTreeMap<InstanceKey, FencingToke
     let step = step("a");
     let token = locks[&key("a")];
     let new = NewStep { part: "branch", branch: 0, sequence: 0, step: &step, token, worker: "w1" };
-    operations::begin_step(&db.pool, run, &tokens(locks), &new, MINUTE * 5, WINDOW).await.unwrap()
+    operations::begin_step(&db.pool, run, &tokens(locks), &new, WINDOW).await.unwrap()
 }
 
 #[tokio::test]
@@ -76,10 +76,11 @@ async fn an_operation_is_taken_up_planned_stepped_and_ended() {
         let plan = Plan::in_place(request(), key("a"), vec![step("a")]);
         let baseline = Baseline::from([(key("a"), Threads::IO)]);
         assert!(operations::save_plan(&db.pool, run, &plan, &baseline).await.unwrap());
+        assert!(operations::keep_locks(&db.pool, &tokens(&locks), MINUTE * 5).await.unwrap());
         let first = begin_step(db, run, &locks).await.unwrap();
         let second = begin_step(db, run, &locks).await.unwrap();
         let held = maintenance::read(&db.pool, &key("b")).await.unwrap().unwrap();
-        assert!(held.expires_at - held.now > 290_000_000, "a step keeps all locks of its operation");
+        assert!(held.expires_at - held.now > 290_000_000, "all locks of the operation are kept");
         assert_eq!(held.operation, Some(id));
         assert!(operations::end_step(&db.pool, first, None).await.unwrap());
         assert!(!operations::end_step(&db.pool, first, Some("late")).await.unwrap());
@@ -128,6 +129,7 @@ async fn taking_over_voids_everything_of_the_run_before() {
         assert!(locks[&key("a")] > old_locks[&key("a")]);
         // The old worker wakes up.
         assert_eq!(begin_step(db, old, &old_locks).await, None);
+        assert!(!operations::keep_locks(&db.pool, &tokens(&old_locks), MINUTE).await.unwrap());
         assert_eq!(begin_step(db, old, &BTreeMap::from([(key("a"), old_locks[&key("a")])])).await, None);
         let more = maintenance::begin_for_operation(&db.pool, old, &[key("d")], claim("w1")).await.unwrap();
         assert_eq!(more, None);
@@ -153,6 +155,23 @@ async fn taking_over_voids_everything_of_the_run_before() {
         assert!(operations::release(&db.pool, new).await.unwrap());
         assert_eq!(begin_step(db, new, &locks).await, None, "released");
         assert_eq!(maintenance::active(&db.pool).await.unwrap().len(), 1, "the other's lock stays");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_step_that_meets_a_takeover_waits_for_it_and_does_not_begin() {
+    on_both(async |db| {
+        let (old, _, _) = take_up(db, create(db).await, "w1").await;
+        let locks = lock(db, old, &["a", "b"]).await;
+        let mut tx = db.pool.begin().await.unwrap();
+        maintenance::take_over(&mut tx, old.operation, claim("w2")).await.unwrap();
+        let mut begins = Box::pin(begin_step(db, old, &locks));
+        let early = tokio::time::timeout(Duration::from_millis(300), &mut begins).await;
+        assert!(early.is_err(), "did not wait: {early:?}");
+        tx.commit().await.unwrap();
+        assert_eq!(begins.await, None);
+        assert_eq!(db.number("SELECT COUNT(*) FROM operation_step").await, 0);
     })
     .await;
 }
@@ -219,7 +238,7 @@ async fn branches_begin_steps_side_by_side_under_the_same_locks() {
                 for sequence in 0..5 {
                     let step = step(&on.hostname);
                     let new = NewStep { part: "branch", branch: 0, sequence, step: &step, token, worker: "w" };
-                    let begun = operations::begin_step(&pool, run, &fence, &new, MINUTE, WINDOW).await.unwrap();
+                    let begun = operations::begin_step(&pool, run, &fence, &new, WINDOW).await.unwrap();
                     operations::end_step(&pool, begun.unwrap(), None).await.unwrap();
                 }
             });
