@@ -20,6 +20,7 @@ use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::context::Configuration;
 use crate::rounds::Verdict;
 use crate::{Context, probing, rounds};
 
@@ -153,6 +154,14 @@ impl Watches {
     }
 }
 
+impl Role {
+    /// How long the connection may rest.
+    fn ping(self, config: &Configuration) -> Option<Duration> {
+        let seconds = config.settings.probe.primary_watch_seconds;
+        (self == Self::Primary && seconds > 0).then(|| Duration::from_secs(seconds))
+    }
+}
+
 /// Why a server is watched, if it is.
 fn role(facts: &ServerFacts) -> Option<Role> {
     if facts.replicas.is_empty() {
@@ -166,7 +175,7 @@ fn role(facts: &ServerFacts) -> Option<Role> {
 pub async fn watch_sources(ctx: Arc<Context>, shutdown: CancellationToken) {
     ctx.watches.is_on.store(true, Ordering::Relaxed);
     let mut tasks = JoinSet::new();
-    let mut running: HashMap<InstanceKey, (Role, CancellationToken)> = HashMap::new();
+    let mut running: HashMap<InstanceKey, (Option<Duration>, CancellationToken)> = HashMap::new();
     loop {
         tokio::select! {
             () = shutdown.cancelled() => break,
@@ -174,10 +183,12 @@ pub async fn watch_sources(ctx: Arc<Context>, shutdown: CancellationToken) {
             () = tokio::time::sleep(EXPIRE_EVERY) => {}
         }
         while tasks.try_join_next().is_some() {}
-        let interval = Duration::from_secs(ctx.config.get().settings.discovery.instance_poll_seconds.max(1));
+        let config = ctx.config.get();
+        let interval = Duration::from_secs(config.settings.discovery.instance_poll_seconds.max(1));
         let wanted = ctx.watches.current(interval * INTERVALS);
-        running.retain(|key, (role, stop)| {
-            let stays = wanted.get(key).is_some_and(|(now, _)| now == role);
+        running.retain(|key, (ping, stop)| {
+            // Other settings, or another role.
+            let stays = wanted.get(key).is_some_and(|(role, _)| role.ping(&config) == *ping);
             if !stays {
                 stop.cancel();
             }
@@ -185,10 +196,10 @@ pub async fn watch_sources(ctx: Arc<Context>, shutdown: CancellationToken) {
         });
         for (key, (role, signals)) in wanted {
             running.entry(key).or_insert_with_key(|key| {
-                let stop = shutdown.child_token();
-                let watch = Watch { ctx: Arc::clone(&ctx), key: key.clone(), role, signals };
+                let (stop, ping) = (shutdown.child_token(), role.ping(&config));
+                let watch = Watch { ctx: Arc::clone(&ctx), key: key.clone(), ping, signals };
                 tasks.spawn(watch.run(stop.clone()));
-                (role, stop)
+                (ping, stop)
             });
         }
         metrics::gauge!("orchestrator_watched_sources").set(running.len() as f64);
@@ -201,7 +212,7 @@ pub async fn watch_sources(ctx: Arc<Context>, shutdown: CancellationToken) {
 struct Watch {
     ctx: Arc<Context>,
     key: InstanceKey,
-    role: Role,
+    ping: Option<Duration>,
     signals: Arc<Signals>,
 }
 
@@ -210,7 +221,7 @@ impl Watch {
         loop {
             let noticed = tokio::select! {
                 () = stop.cancelled() => return,
-                noticed = self.ctx.prober.watch(&self.key, self.ping()) => noticed,
+                noticed = self.ctx.prober.watch(&self.key, self.ping) => noticed,
                 () = self.signals.lost.notified() => Noticed::Closed,
             };
             if noticed == Noticed::Nothing {
@@ -229,12 +240,6 @@ impl Watch {
                 () = tokio::time::sleep(AT_MOST_EVERY) => {}
             }
         }
-    }
-
-    /// How long the connection may rest.
-    fn ping(&self) -> Option<Duration> {
-        let seconds = self.ctx.config.get().settings.probe.primary_watch_seconds;
-        (self.role == Role::Primary && seconds > 0).then(|| Duration::from_secs(seconds))
     }
 
     /// An ordinary probe; if that finds the source gone, its replicas are asked.

@@ -198,7 +198,7 @@ async fn closed_connections_and_short_stalls_are_no_failures(#[case] flavor: Fla
     }
     let opened = here.ctx.prober.stats().connections_opened;
     println!("{flavor:?}: {opened} connections opened in 8 s");
-    // Without questions in between the server ends the connection every two seconds.
+    // Without questions in between (taken up within a second) the server ends the connection every two seconds.
     let mut settings = Settings::default();
     settings.probe.primary_watch_seconds = 0;
     here.ctx.config.replace(settings);
