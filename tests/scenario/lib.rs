@@ -7,9 +7,11 @@
 pub mod counting;
 mod executor;
 mod fleet;
+pub mod incident;
 pub mod playground;
 pub mod wait;
 
 pub use executor::{Executor, credentials_query, key};
 pub use fleet::{Fleet, Output, Process, binary, http_get};
+pub use incident::Incident;
 pub use playground::Playground;
