@@ -1,5 +1,5 @@
 //! Drops what has expired: downtime, maintenance, promotion rules, pools, aliases, resolved names, access tokens, equal
-//! positions. Operations whose job is gone are taken care of.
+//! positions. Operations whose job is gone are taken care of, servers lost in a recovery that are of use again are heard again.
 //!
 //! Safe to run twice: the second run finds nothing left to do.
 
@@ -10,7 +10,7 @@ use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{Context, operate};
+use crate::{Context, lost, operate};
 
 /// One round of expiry.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,6 +50,7 @@ impl Job for Expire {
         dropped += store::equivalences::expire(&mut conn, lifetime).await.map_err(JobError::retry)?;
         drop(conn);
         let orphans = operate::adopt(&ctx.pool).await?;
-        Ok(json!({ "dropped": dropped, "orphans": orphans }))
+        let of_use = lost::end_downtime(&ctx.pool).await?;
+        Ok(json!({ "dropped": dropped, "orphans": orphans, "of_use_again": of_use }))
     }
 }

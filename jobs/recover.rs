@@ -331,7 +331,7 @@ impl<'a> Recovering<'a> {
 }
 
 /// What did not work, one text per branch.
-fn errors_of(report: &Report) -> Vec<String> {
+pub(crate) fn errors_of(report: &Report) -> Vec<String> {
     let head = match &report.ending {
         Ending::HeadFailed(error) => Some(error.clone()),
         Ending::Ended | Ending::Cancelled | Ending::Fenced(_) | Ending::LedgerAway(_) => None,

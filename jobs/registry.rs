@@ -4,7 +4,7 @@ use queue::Registry;
 
 use crate::{
     Context, DetectionHooks, Discover, Expire, ForgetUnseen, Inspect, Operate, ProbeDead, ProbeShard, ProbeUrgent,
-    Recover, SnapshotTopologies, TrimAudit, TrimJobs,
+    Recover, Rejoin, SnapshotTopologies, TrimAudit, TrimJobs,
 };
 
 /// Every kind a worker of this program can run.
@@ -14,6 +14,7 @@ pub fn registry() -> Registry<Context> {
         .with::<ProbeDead>()
         .with::<ProbeUrgent>()
         .with::<Recover>()
+        .with::<Rejoin>()
         .with::<DetectionHooks>()
         .with::<Discover>()
         .with::<Operate>()

@@ -160,7 +160,13 @@ impl Recovering<'_> {
                 )));
             }
         }
-        self.writes_are_open(choice, gathered);
+        if self.work.config.settings.recovery.apply_mysql_promotion_after_master_failover {
+            self.writes_are_open(choice, gathered);
+        } else {
+            let text = format!("{} is left as it is: ApplyMySQLPromotionAfterMasterFailover is off", choice.successor);
+            self.journal.note(Line::Fact, text);
+            self.done.participating.insert(choice.successor.clone());
+        }
         Ok(Ok(()))
     }
 

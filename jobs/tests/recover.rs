@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use config::Settings;
 use domain::instance::InstanceKey;
-use harness::{Flavor, Link, Schema, Server, TOPOLOGY, Topology, replica_status, replicate};
+use harness::{Flavor, Link, REPLICATION, Schema, Server, TOPOLOGY, Topology, replica_status, replicate};
 use jobs::recover::{Opened, RecoveryOutcome, open};
-use jobs::{Context, Discover, Recover, SharedSettings};
+use jobs::{Context, Discover, Recover, Rejoin, SharedSettings};
 use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
 use queue::{Attempt, DbClock, Job, JobError};
 use serde_json::{Value, json};
+use store::former_primaries::FormerState;
 use store::maintenance::Claim;
 use store::recoveries::{Kind, NewRecovery, Outcome, Phase, Recovery};
 
@@ -66,6 +67,22 @@ struct Asked<'a> {
 }
 
 const DEAD: Asked<'static> = Asked { kind: Kind::Primary, code: "DeadMaster", hint: "", force: false, candidate: None };
+
+const GRACEFUL: Asked<'static> = Asked {
+    kind: Kind::Takeover,
+    code: "DeadMaster",
+    hint: "graceful-master-takeover-auto",
+    force: true,
+    candidate: None,
+};
+
+/// MariaDB shows the password of its replication user to nobody.
+fn with_credentials() -> Settings {
+    let mut settings = Settings::default();
+    settings.discovery.replication_credentials_query =
+        format!("SELECT '{}', '{}'", REPLICATION.user, REPLICATION.password);
+    settings
+}
 
 impl Fleet {
     async fn start(flavor: Flavor, text: &str, settings: Settings) -> Result<Fleet> {
@@ -407,15 +424,8 @@ async fn hooks_and_holders_of_locks_are_heard(#[case] flavor: Flavor) -> Result<
 #[case(Flavor::MariaDb)]
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_planned_takeover_swaps_the_roles(#[case] flavor: Flavor) -> Result<()> {
-    let fleet = Fleet::start(flavor, FOUR, Settings::default()).await?;
-    let asked = Asked {
-        kind: Kind::Takeover,
-        code: "DeadMaster",
-        hint: "graceful-master-takeover-auto",
-        force: true,
-        candidate: Some(fleet.key("c")),
-    };
-    let id = fleet.open("a", &asked).await?;
+    let fleet = Fleet::start(flavor, FOUR, with_credentials()).await?;
+    let id = fleet.open("a", &Asked { candidate: Some(fleet.key("c")), ..GRACEFUL }).await?;
     let outcome = carry_out(&fleet.ctx, id, "w1").await;
     println!("{:#?}", fleet.timeline(id).await?);
     let outcome = outcome?;
@@ -428,7 +438,130 @@ async fn a_planned_takeover_swaps_the_roles(#[case] flavor: Flavor) -> Result<()
     Ok(())
 }
 
-/// Silences the compiler about what only some tests need.
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_that_a_hook_stops_is_taken_back(#[case] flavor: Flavor) -> Result<()> {
+    let mut settings = with_credentials();
+    settings.hooks.pre_graceful_takeover_processes = vec!["echo no; exit 1".to_owned()];
+    let fleet = Fleet::start(flavor, FOUR, settings).await?;
+    let id = fleet.open("a", &Asked { candidate: Some(fleet.key("c")), ..GRACEFUL }).await?;
+    let outcome = carry_out(&fleet.ctx, id, "w1").await;
+    let told = fleet.timeline(id).await?;
+    assert_eq!(outcome?.outcome, "refused", "{told:#?}");
+    fleet.check_primary("a", &["b", "c", "d"]).await?;
+    assert_eq!(fleet.locks().await?, 0);
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_living_primary_that_is_declared_dead_is_closed_first(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, FOUR, Settings::default()).await?;
+    fleet.topology["a"].execute("INSERT INTO app.t VALUES (1)").await?;
+    let hint = "force-master-takeover";
+    let id = fleet.open("a", &Asked { hint, force: true, candidate: Some(fleet.key("d")), ..DEAD }).await?;
+    let outcome = carry_out(&fleet.ctx, id, "w1").await;
+    let told = fleet.timeline(id).await?;
+    let outcome = outcome.with_context(|| format!("{told:#?}"))?;
+    assert_eq!(outcome.successor, Some(fleet.key("d")), "{told:#?}");
+    fleet.check_primary("d", &["b", "c"]).await?;
+    let closed = fleet.topology["a"].value("@@read_only").await?;
+    assert!(!["0", "OFF"].contains(&closed.as_str()), "{closed}: {told:#?}");
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_comes_back_is_closed_and_joins_or_is_marked(#[case] flavor: Flavor) -> Result<()> {
+    let mut settings = with_credentials();
+    settings.recovery.rejoin_former_primary = vec!["*".to_owned()];
+    let fleet = Fleet::start(flavor, FOUR, settings).await?;
+    let (mut primary, mut members) = ("a".to_owned(), vec!["b", "c", "d"]);
+    for errant in [false, true] {
+        let old = primary.clone();
+        let server = &fleet.topology[old.as_str()];
+        let row = i32::from(errant);
+        server.execute(&format!("INSERT INTO app.t VALUES ({row})")).await?;
+        for name in &members {
+            harness::catch_up(&fleet.topology[*name], server, Duration::from_secs(20)).await?;
+        }
+        server.kill()?;
+        fleet.discover().await;
+        let id = fleet.open(&old, &DEAD).await?;
+        let successor = carry_out(&fleet.ctx, id, "w1").await?.successor.context("no successor")?;
+        primary = fleet.topology.name_of(successor.port).context("who?")?.to_owned();
+        fleet.topology[primary.as_str()].execute(&format!("INSERT INTO app.t VALUES ({})", row + 10)).await?;
+
+        server.start_again().await?;
+        let writable = server.value("@@read_only").await?;
+        println!("{old} is back, read_only is {writable}");
+        if errant {
+            server.execute("SET GLOBAL read_only = 0; INSERT INTO app.t VALUES (99)").await?;
+        }
+        let rejoin = Rejoin::new(fleet.key(&old), id);
+        let settled = rejoin.clone().run(Arc::clone(&fleet.ctx), Attempt::detached()).await?;
+        let told = fleet.timeline(id).await?;
+        let former = store::former_primaries::of(&fleet.ctx.pool).await?;
+        let former = former.iter().find(|one| one.key == fleet.key(&old)).context("forgotten")?;
+        let closed = server.value("@@read_only").await?;
+        assert!(!["0", "OFF"].contains(&closed.as_str()), "{closed}: {told:#?}");
+        if errant {
+            assert_eq!(settled["state"], "errant", "{told:#?}");
+            assert!(former.state == FormerState::Errant && !former.errant_gtid.is_empty(), "{former:?}");
+            assert!(told.iter().any(|line| line.contains(&former.errant_gtid)), "{told:#?}");
+        } else {
+            assert_eq!(
+                (settled["state"].as_str(), former.state),
+                (Some("rejoined"), FormerState::Rejoined),
+                "{told:#?}"
+            );
+            assert_eq!(fleet.source_port(&old).await?, successor.port);
+        }
+        let again = rejoin.run(Arc::clone(&fleet.ctx), Attempt::detached()).await?;
+        assert_eq!((again["state"].as_str(), fleet.locks().await?), (Some("settled"), 0));
+        members.retain(|name| *name != primary);
+        store::downtime::end(&mut *fleet.ctx.pool.acquire().await?, &fleet.key(&old)).await?;
+        fleet.discover().await;
+        fleet.place(&primary).await?;
+    }
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_of_a_dead_intermediate_source_get_another(#[case] flavor: Flavor) -> Result<()> {
+    let text = "
+        a
+          b
+            c
+            d
+          e
+    ";
+    let fleet = Fleet::start(flavor, text, Settings::default()).await?;
+    fleet.topology["b"].kill()?;
+    fleet.discover().await;
+    let asked = Asked { kind: Kind::Intermediate, code: "DeadIntermediateMasterWithSingleReplica", ..DEAD };
+    let id = fleet.open("b", &asked).await?;
+    let outcome = carry_out(&fleet.ctx, id, "w1").await;
+    let told = fleet.timeline(id).await?;
+    let outcome = outcome.with_context(|| format!("{told:#?}"))?;
+    assert_eq!((outcome.outcome.as_str(), outcome.lost.len()), ("recovered", 0), "{outcome:?} {told:#?}");
+    let successor = outcome.successor.context("no successor")?;
+    for name in ["c", "d"] {
+        assert_eq!(fleet.source_port(name).await?, successor.port, "{told:#?}");
+    }
+    assert_eq!(fleet.locks().await?, 0);
+    Ok(())
+}
+
 #[test]
 fn outcomes_are_a_wire_format() {
     let value: Value = json!({ "outcome": "recovered", "id": 7 });

@@ -25,6 +25,7 @@ pub struct Patterns {
     pub recovery_ignore: NameFilter,
     pub recover_masters: ClusterFilter,
     pub recover_intermediate_masters: ClusterFilter,
+    pub rejoin_former_primary: ClusterFilter,
     pub reject_hostname_resolve: Option<Regex>,
     pub data_center: Option<Regex>,
     pub region: Option<Regex>,
@@ -89,6 +90,11 @@ impl Patterns {
                 found,
                 "RecoverMasterClusterFilters",
                 ClusterFilter::compile(&recovery.recover_master_cluster_filters),
+            ),
+            rejoin_former_primary: list(
+                found,
+                "RejoinFormerPrimary",
+                ClusterFilter::compile(&recovery.rejoin_former_primary),
             ),
             recover_intermediate_masters: list(
                 found,

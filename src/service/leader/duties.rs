@@ -6,6 +6,7 @@ mod look;
 mod place;
 mod probes;
 mod registry;
+mod rejoin;
 mod rescue;
 mod seeds;
 
@@ -22,6 +23,7 @@ pub(super) fn start_all(set: &mut JoinSet<()>, leading: &Arc<Leading>, stop: &Ca
     set.spawn(keep(place::Place::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(detect::Detect::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(probes::ScheduleProbes::default(), Arc::clone(leading), stop.clone()));
+    set.spawn(keep(rejoin::Rejoin::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(rescue::Rescue::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(cron_jobs::CronJobs::default(), Arc::clone(leading), stop.clone()));
     set.spawn(keep(registry::NodeRegistry, Arc::clone(leading), stop.clone()));

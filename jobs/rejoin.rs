@@ -1,0 +1,314 @@
+//! A replaced primary that comes back: closed to writes at once, then compared with the cluster, then made a replica of it
+//! again where that is configured, or left alone with the exact set of what only it has.
+//!
+//! ```text
+//!   lost ──answers──▶ closed: fenced ──contained, RejoinFormerPrimary──▶ replicates from the present primary: rejoined
+//!                                  └──has transactions of its own─────▶ errant: shown, left alone
+//! ```
+//! Safe to run twice or late: each change is an operation with its own locks, planned from a fresh look, and what is done
+//! already is found done. The state moves on only from the state that was read.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::instance::InstanceKey;
+use domain::operation::World;
+use domain::plan::{Baseline, Plan, Refusal, Request, Rule};
+use domain::recovery::rejoin::{self, Judgement};
+use operations::OperationOutcome;
+use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use store::former_primaries::{Former, FormerState};
+use store::maintenance::Claim;
+use store::operations::{Begun, Finish, NewOperation, State};
+use store::recoveries::NewEvent;
+use tokio_util::sync::CancellationToken;
+
+use crate::Context;
+use crate::acting::{Gathered, LOCK_FOR, Tokens, Work, gather_around, look_again, note_running, options};
+
+/// Who does it.
+const OWNER: &str = "orchestrator";
+/// How long locks of other operations are waited for.
+const LOCK_PATIENCE: Duration = Duration::from_secs(2);
+
+/// What becomes of one replaced primary.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rejoin {
+    /// Which server.
+    pub instance: InstanceKey,
+    /// The recovery that replaced it.
+    pub recovery: u64,
+}
+
+impl Rejoin {
+    /// Of this server, replaced by this recovery.
+    pub fn new(instance: InstanceKey, recovery: u64) -> Self {
+        Self { instance, recovery }
+    }
+}
+
+impl Job for Rejoin {
+    type Context = Context;
+    const KIND: &'static str = "rejoin";
+    // The leader asks again for as long as it is needed.
+    const LIMITS: Limits =
+        Limits { queue: Queue::Recovery, timeout: Duration::from_secs(300), attempts: 1, backoff: Backoff::DEFAULT };
+
+    fn unique_key(&self) -> Option<String> {
+        // The queue keeps 255 characters.
+        Some(format!("rejoin:{}", self.instance).chars().take(255).collect())
+    }
+
+    async fn run(self, ctx: Arc<Context>, attempt: Attempt) -> Result<Value, JobError> {
+        let all = store::former_primaries::of(&ctx.pool).await.map_err(JobError::retry)?;
+        let former = all.iter().find(|one| one.key == self.instance && one.recovery_id == self.recovery);
+        let Some(former) = former.filter(|one| matches!(one.state, FormerState::Lost | FormerState::Fenced)) else {
+            return Ok(json!({ "state": "settled" }));
+        };
+        let returning = Returning { ctx: &ctx, attempt: &attempt, former, primary: present_primary(former, &all) };
+        let state = returning.settle().await?;
+        Ok(json!({ "state": state }))
+    }
+}
+
+/// Its successor, or whoever has replaced that since.
+fn present_primary(former: &Former, all: &[Former]) -> InstanceKey {
+    let mut primary = &former.successor;
+    let mut seen = BTreeSet::from([&former.key]);
+    while seen.insert(primary)
+        && let Some(next) = all.iter().find(|one| one.key == *primary)
+    {
+        primary = &next.successor;
+    }
+    primary.clone()
+}
+
+/// One replaced primary that answers.
+struct Returning<'a> {
+    ctx: &'a Arc<Context>,
+    attempt: &'a Attempt,
+    former: &'a Former,
+    primary: InstanceKey,
+}
+
+/// What is done to it.
+enum Part {
+    Close,
+    Attach,
+}
+
+impl Returning<'_> {
+    /// The word for where it stands now.
+    async fn settle(&self) -> Result<&'static str, JobError> {
+        let key = &self.former.key;
+        match self.act(Part::Close).await? {
+            Acted::Done => self.tell(&format!("{key} came back and is closed to writes")).await,
+            Acted::AlreadySo => {}
+            Acted::Primary => {
+                let mut conn = self.ctx.pool.acquire().await.map_err(JobError::retry)?;
+                store::former_primaries::forget(&mut conn, key).await.map_err(JobError::retry)?;
+                drop(conn);
+                self.tell(&format!("{key} is the source of {} by now: it is a primary again", self.primary)).await;
+                return Ok("primary");
+            }
+            Acted::Not(reason) => return Err(JobError::give_up(format!("{key} is not closed: {reason}"))),
+        }
+        let mut former = self.former.clone();
+        if former.state == FormerState::Lost {
+            self.set_state(&former, FormerState::Fenced, "").await?;
+            former.state = FormerState::Fenced;
+        }
+        match self.judge().await? {
+            Some(Judgement::Errant(set)) => {
+                self.set_state(&former, FormerState::Errant, &set).await?;
+                self.tell(&format!("{key} has transactions that {} lacks, it is left alone: {set}", self.primary))
+                    .await;
+                Ok("errant")
+            }
+            Some(Judgement::Contained) if self.is_wanted().await? => match self.act(Part::Attach).await? {
+                Acted::Done | Acted::AlreadySo => {
+                    self.set_state(&former, FormerState::Rejoined, "").await?;
+                    self.tell(&format!("{key} replicates from {}", self.primary)).await;
+                    Ok("rejoined")
+                }
+                Acted::Primary => Ok("fenced"),
+                Acted::Not(reason) => Err(JobError::give_up(format!("{key} stays closed and alone: {reason}"))),
+            },
+            Some(Judgement::Contained) => self.follows_already(&former).await,
+            Some(Judgement::Unknown(reason)) => {
+                tracing::info!(instance.key = %key, reason, "whether a former primary has errant transactions is unknown");
+                Ok("fenced")
+            }
+            None => Ok("fenced"),
+        }
+    }
+
+    /// People may have attached it.
+    async fn follows_already(&self, former: &Former) -> Result<&'static str, JobError> {
+        let known = store::instances::read(&self.ctx.pool, &former.key).await.map_err(JobError::retry)?;
+        if known.is_some_and(|one| one.facts.is_replica_running()) {
+            self.set_state(former, FormerState::Rejoined, "").await?;
+            return Ok("rejoined");
+        }
+        Ok("fenced")
+    }
+
+    /// `None`: one of both does not answer.
+    async fn judge(&self) -> Result<Option<Judgement>, JobError> {
+        // The primary last: what it has written since is no lack.
+        for key in [&self.former.key, &self.primary] {
+            let observation = crate::probing::probe_one(self.ctx, key).await;
+            crate::probing::record(self.ctx, &self.ctx.config.get(), vec![observation]).await?;
+        }
+        let both = [self.former.key.clone(), self.primary.clone()];
+        let found = store::instances::read_many(&self.ctx.pool, &both).await.map_err(JobError::retry)?;
+        let of = |key: &InstanceKey| found.iter().find(|one| one.key == *key && one.check.is_valid());
+        Ok(match (of(&self.former.key), of(&self.primary)) {
+            (Some(former), Some(primary)) => Some(rejoin::judge(former, primary, &self.former.gtid)),
+            _ => None,
+        })
+    }
+
+    /// `RejoinFormerPrimary`.
+    async fn is_wanted(&self) -> Result<bool, JobError> {
+        let config = self.ctx.config.get();
+        let filter = &config.patterns.rejoin_former_primary;
+        if filter.is_empty() {
+            return Ok(false);
+        }
+        let names = [self.former.cluster_name.clone(), self.primary.to_string()];
+        let aliases = store::clusters::aliases_of(&self.ctx.pool, &names).await.map_err(JobError::retry)?;
+        Ok(names.iter().any(|name| filter.matches(name, aliases.get(name).unwrap_or(name))))
+    }
+
+    /// One change, as an operation of its own.
+    async fn act(&self, part: Part) -> Result<Acted, JobError> {
+        let key = self.former.key.clone();
+        let request = match part {
+            Part::Close => Request::SetReadOnly { instance: key },
+            Part::Attach => Request::Relocate { instance: key, below: self.primary.clone() },
+        };
+        let pool = &self.ctx.pool;
+        let mut tx = pool.begin().await.map_err(JobError::retry)?;
+        let new =
+            NewOperation { request: &request, dry_run: false, cluster_name: &self.former.cluster_name, actor: OWNER };
+        let operation = store::operations::create(&mut tx, &new).await.map_err(JobError::retry)?;
+        store::operations::set_job(&mut tx, operation, self.attempt.job_id).await.map_err(JobError::retry)?;
+        tx.commit().await.map_err(JobError::retry)?;
+        let reason = format!(
+            "{} was replaced by {} (recovery {})",
+            self.former.key, self.former.successor, self.former.recovery_id
+        );
+        let claim = Claim { owner: OWNER, reason: &reason, duration: LOCK_FOR, holder_node: &self.attempt.worker };
+        let begun = store::operations::begin_run(pool, operation, claim).await.map_err(JobError::retry)?;
+        let Begun::Run { run, operation, .. } = begun else {
+            return Ok(Acted::Not("somebody else ended it".to_owned()));
+        };
+        let config = self.ctx.config.get();
+        let work = Work { ctx: self.ctx, config: &config, attempt: self.attempt, operation: *operation, run, claim };
+        let acted = self.carry_out(&work, &part).await?;
+        finish(&work, &acted).await?;
+        Ok(acted)
+    }
+
+    async fn carry_out(&self, work: &Work<'_>, part: &Part) -> Result<Acted, JobError> {
+        let mut tokens = Tokens::new();
+        let keys = [self.former.key.clone()];
+        let held = work.lock_what_is_free(&keys, &mut tokens, LOCK_PATIENCE).await?;
+        if let Some(held) = held.into_values().next() {
+            return Ok(Acted::Not(held));
+        }
+        let gathered = gather_around(work, &[self.former.key.clone(), self.primary.clone()], None).await?;
+        let primary = gathered.instances.get(&self.primary);
+        if primary.is_some_and(|one| one.check.is_valid() && one.facts.source() == Some(&self.former.key)) {
+            return Ok(Acted::Primary);
+        }
+        let plan = match self.plan(work, part, &gathered) {
+            Ok(Some(plan)) => plan,
+            Ok(None) => return Ok(Acted::AlreadySo),
+            Err(refusal) if refusal.rule == Rule::AlreadySo => return Ok(Acted::AlreadySo),
+            Err(refusal) => return Ok(Acted::Not(refusal.to_string())),
+        };
+        if let Err(flaws) = domain::plan::check(&plan) {
+            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
+            return Ok(Acted::Not(format!("the plan is not sound: {}", flaws.join("; "))));
+        }
+        let mut baseline = Baseline::new();
+        note_running(&mut baseline, &plan, &gathered);
+        work.still_ours(store::operations::save_plan(&self.ctx.pool, work.run, &plan, &baseline).await)?;
+        if let Err(held) = work.lock(&plan.locks, &mut tokens).await? {
+            return Ok(Acted::Not(held));
+        }
+        let options = options(&gathered, CancellationToken::new(), std::collections::BTreeMap::new());
+        let report = work.execute(&plan, &gathered, tokens, &options).await?;
+        look_again(work, &plan.servers()).await;
+        let errors = crate::recover::errors_of(&report);
+        Ok(if errors.is_empty() { Acted::Done } else { Acted::Not(errors.join("; ")) })
+    }
+
+    fn plan(&self, work: &Work<'_>, part: &Part, gathered: &Gathered) -> Result<Option<Plan>, Refusal> {
+        let baseline = Baseline::new();
+        let world = World {
+            instances: &gathered.instances,
+            baseline: &baseline,
+            earlier: None,
+            equivalences: &gathered.equivalences,
+            policy: &gathered.policy,
+            now: gathered.now,
+        };
+        let request = &work.operation.request;
+        match part {
+            Part::Close => rejoin::fence(&world, &self.former.key, request),
+            Part::Attach => rejoin::plan(&world, &self.former.key, &self.primary, &self.former.gtid, request),
+        }
+    }
+
+    async fn set_state(&self, former: &Former, to: FormerState, errant: &str) -> Result<(), JobError> {
+        let mut conn = self.ctx.pool.acquire().await.map_err(JobError::retry)?;
+        let moved = store::former_primaries::set_state(&mut conn, former, to, errant).await.map_err(JobError::retry)?;
+        if moved { Ok(()) } else { Err(JobError::give_up("another worker settles the same former primary")) }
+    }
+
+    /// In the timeline of the recovery that replaced it.
+    async fn tell(&self, text: &str) {
+        tracing::warn!(recovery.id = self.former.recovery_id, instance.key = %self.former.key, "{text}");
+        let event = NewEvent { run: 0, worker: &self.attempt.worker, kind: "fact", text, data: None };
+        if let Err(error) = store::recoveries::event(&self.ctx.pool, self.former.recovery_id, &event).await {
+            tracing::warn!(recovery.id = self.former.recovery_id, %error, "a line of the timeline was not written");
+        }
+    }
+}
+
+/// What became of one change.
+enum Acted {
+    Done,
+    AlreadySo,
+    /// The present primary replicates from it: somebody made it the primary again.
+    Primary,
+    Not(String),
+}
+
+async fn finish(work: &Work<'_>, acted: &Acted) -> Result<(), JobError> {
+    let (state, error) = match acted {
+        Acted::Done | Acted::AlreadySo => (State::Done, String::new()),
+        Acted::Primary => (State::Refused, "it is the primary again".to_owned()),
+        Acted::Not(reason) => (State::Failed, reason.clone()),
+    };
+    let operation = &work.operation;
+    let outcome = OperationOutcome {
+        operation: operation.id,
+        word: operation.word.clone(),
+        state: state.name().to_owned(),
+        instance: operation.instance.clone(),
+        error: error.clone(),
+        runs: work.run.number,
+        ..OperationOutcome::default()
+    };
+    let outcome = serde_json::to_value(outcome).map_err(JobError::give_up)?;
+    let message = format!("operation {}, a former primary came back: {}{error}", operation.id, state.name());
+    let end = Finish { state, outcome: &outcome, error: &error, message: &message };
+    work.still_ours(store::operations::finish(&work.ctx.pool, work.run, end).await)
+}
