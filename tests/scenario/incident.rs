@@ -201,7 +201,10 @@ impl Incident {
                 Flavor::MySql => "@@GLOBAL.rpl_semi_sync_source_enabled",
                 Flavor::MariaDb => "@@GLOBAL.rpl_semi_sync_master_enabled",
             };
-            ensure!(successor.value(role).await? == "1", "{} does not wait for acknowledgements", self.primary);
+            let role = successor.value(role).await?;
+            if !["1", "ON"].contains(&role.as_str()) {
+                bail!("{}: source of semi-sync is {role:?}\n{}", self.primary, self.diagnosis().await);
+            }
         }
         self.recorded(blow).await?;
         Ok(missing_rows(successor, &writer.acknowledged()).await?.len())
