@@ -1,5 +1,6 @@
 //! Instances for tests: one small tree of MySQL and one of MariaDB, at one fixed moment.
 
+use domain::analysis::{AnalysisPolicy, Finding, analyze};
 use domain::health::Judgement;
 use domain::instance::{
     BinlogCoordinates, CheckState, DbMicros, Downtime, GtidFacts, Instance, InstanceKey, Placement, PluginNaming,
@@ -185,4 +186,20 @@ pub(crate) fn never_seen() -> Instance {
     let mut unseen = instance(16099, ServerFacts::default(), Placement::default());
     unseen.check = CheckState { last_checked_at: Some(SEEN), failures: 1, ..CheckState::default() };
     unseen
+}
+
+/// What analysis says about the old primary while a replica still names it as its source.
+pub(crate) fn finding_about_the_lost_primary() -> Finding {
+    let (primary, replica) = (lost_mysql_primary(), mysql_replica());
+    let policy = AnalysisPolicy {
+        poll_seconds: 5,
+        check_seconds: 1,
+        lag_seconds: 10,
+        locked_semi_sync_seconds: 0,
+        enforce_exact_semi_sync: false,
+        recover_non_writeable: false,
+        stale_after_seconds: 60,
+    };
+    let found = analyze(&[&primary, &replica], &std::collections::BTreeMap::new(), &policy, NOW);
+    found.into_iter().find(|one| one.key == primary.key).expect("a finding")
 }

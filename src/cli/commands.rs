@@ -1,5 +1,6 @@
 //! The commands, one file per family. Each file has its table first, then one function per command.
 
+pub(crate) mod analysis;
 pub(crate) mod candidates;
 pub(crate) mod clusters;
 pub(crate) mod configuration;
@@ -17,13 +18,14 @@ pub(crate) mod osc;
 pub(crate) mod pools;
 pub(crate) mod processes;
 pub(crate) mod queue;
+pub(crate) mod recoveries;
 pub(crate) mod replication;
 pub(crate) mod sandbox;
 pub(crate) mod tags;
 pub(crate) mod topology;
 
 /// Commands with words of their own; to all others a word is a mistake.
-pub(crate) const TAKE_WORDS: &[&str] = &["submit", "jobs", "config", "sandbox", "plan", "operations", "explain"];
+pub(crate) const TAKE_WORDS: &[&str] = &["submit", "jobs", "config", "sandbox", "plan", "operations", "explain", "recovery", "ack-recovery"];
 
 /// Processes that stay: they log at INFO.
 pub(crate) const LONG_RUNNING: &[&str] = &["http", "worker"];

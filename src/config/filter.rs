@@ -124,6 +124,13 @@ impl ClusterFilter {
         self.matching(name, alias).is_some()
     }
 
+    /// A plain expression that would match the alias if it looked at it: what an operator who expects a match should write
+    /// as `alias~=` instead. Only worth asking when nothing matches.
+    pub fn meant_for_alias(&self, alias: &str) -> Option<&str> {
+        let meant = |rule: &ClusterRule| matches!(rule, ClusterRule::NamePattern(pattern) if pattern.is_match(alias));
+        self.0.iter().find(|(_, rule)| meant(rule)).map(|(entry, _)| entry.as_str())
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -199,6 +206,13 @@ mod tests {
     fn the_first_matching_entry_is_named() {
         let filter = ClusterFilter::compile(&strings(&["alias=x", "alias~=a", "*"])).unwrap();
         assert_eq!(filter.matching("m1:3306", "main"), Some("alias~=a"));
+    }
+
+    #[test]
+    fn an_expression_that_only_the_alias_would_match_is_named() {
+        let filter = ClusterFilter::compile(&strings(&["alias=x", "^shop", "db9"])).unwrap();
+        assert_eq!((filter.matching("m1:3306", "shop-eu"), filter.meant_for_alias("shop-eu")), (None, Some("^shop")));
+        assert_eq!(filter.meant_for_alias("x"), None);
     }
 
     #[test]

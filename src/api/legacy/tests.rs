@@ -231,3 +231,24 @@ fn metrics() {
     ];
     insta::assert_snapshot!("legacy_metrics", shapes.join("\n"));
 }
+
+#[test]
+fn analysis_of_a_lost_primary() {
+    let finding = fixtures::finding_about_the_lost_primary();
+    let mut cluster = ClusterInfo::new("127.0.0.1:16001", "shop", "", 2);
+    cluster.has_automated_master_recovery = true;
+    let record = ReplicationAnalysis::new(&finding, Some(&cluster), NOW).processed_by("node1", "0c61");
+    insta::assert_snapshot!("legacy_analysis", lines(&record));
+    // Without anything but the finding.
+    let alone = ReplicationAnalysis::new(&finding, None, NOW);
+    assert_eq!(alone.cluster_details.cluster_alias, "127.0.0.1:16001");
+    assert_eq!(alone.cluster_details.cluster_domain, "127.0.0.1:16001");
+    let log = ReplicationAnalysisChangelog {
+        analyzed_instance_key: record.analyzed_instance_key,
+        changelog: vec!["2026-11-22 15:17:57;DeadMaster,".to_owned()],
+    };
+    assert_eq!(
+        wire(&log),
+        r#"{"AnalyzedInstanceKey":{"Hostname":"127.0.0.1","Port":16001},"Changelog":["2026-11-22 15:17:57;DeadMaster,"]}"#
+    );
+}

@@ -169,6 +169,14 @@ fn operations_and_plans() {
 }
 
 #[test]
+fn analyses() {
+    let finding = fixtures::finding_about_the_lost_primary();
+    let analysis = Analysis::new(&finding, "", NOW);
+    insta::assert_snapshot!("v2_analysis", pretty(&analysis));
+    assert_eq!(serde_json::from_str::<Analysis>(&pretty(&analysis)).expect("own document"), analysis);
+}
+
+#[test]
 fn job_states_read_back() {
     for state in JobState::ALL {
         assert_eq!(JobState::parse(state.as_str()), Some(state));

@@ -23,6 +23,10 @@ const CARRIED: &[(&str, &str, &str)] = &[
     ("OSCIgnoreHostnameFilters", "patterns", "osc_ignore"),
     ("ProblemIgnoreHostnameFilters", "patterns", "problem_ignore"),
     ("RejectHostnameResolvePattern", "patterns", "reject_hostname_resolve"),
+    ("FailureConfirmationSecondsByCluster", "patterns", "confirmation"),
+    ("RecoverMasterClusterFilters", "patterns", "recover_masters"),
+    ("RecoverIntermediateMasterClusterFilters", "patterns", "recover_intermediate_masters"),
+    ("RecoveryIgnoreHostnameFilters", "patterns", "recovery_ignore"),
 ];
 
 #[test]

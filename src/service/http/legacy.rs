@@ -7,6 +7,7 @@
 //! Every path of the original has a row: what is not built yet says so ([`unbuilt`]) instead of being unknown.
 
 mod agents;
+mod analysis;
 mod call;
 mod changes;
 mod clusters;
@@ -80,6 +81,7 @@ const TABLES: &[&[Route]] = &[
     tags::ROUTES,
     pools::ROUTES,
     replication::ROUTES,
+    analysis::ROUTES,
     operations::ROUTES,
     meta::ROUTES,
     agents::ROUTES,
