@@ -18,6 +18,8 @@
 
 mod demote;
 mod designate;
+#[cfg(test)]
+mod property;
 mod rollback;
 mod switch;
 #[cfg(test)]
