@@ -24,6 +24,7 @@ const CARRIED: &[(&str, &str, &str)] = &[
     ("ProblemIgnoreHostnameFilters", "patterns", "problem_ignore"),
     ("RejectHostnameResolvePattern", "patterns", "reject_hostname_resolve"),
     ("FailureConfirmationSecondsByCluster", "patterns", "confirmation"),
+    ("PromotionIgnoreHostnameFilters", "patterns", "promotion_ignore"),
     ("RecoverMasterClusterFilters", "patterns", "recover_masters"),
     ("RecoverIntermediateMasterClusterFilters", "patterns", "recover_intermediate_masters"),
     ("RecoveryIgnoreHostnameFilters", "patterns", "recovery_ignore"),

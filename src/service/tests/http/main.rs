@@ -1,6 +1,7 @@
 //! The HTTP API against real backends: every test of data runs on MySQL and on MariaDB, in a database of its own.
 
 mod access;
+mod analyses;
 mod changes;
 mod fleet;
 mod listening;

@@ -100,7 +100,6 @@ async fn what_is_unknown_says_so_in_the_words_clients_match() {
             ("/api/raft-health", "raft-state: not running with raft setup"),
             ("/api/raft-leader", "raft-leader: not running with raft setup"),
             ("/api/raft-peers", "raft-nodes: not running with raft setup"),
-            ("/api/audit-failure-detection", "not built yet: failure detection"),
             ("/api/match/db3/3306/db2/3306", "not built yet: Pseudo-GTID"),
             ("/api/regroup-replicas-bls/db1/3306", "not built yet: binlog servers"),
             ("/api/graceful-master-takeover/shop", "not built yet: recovery"),
