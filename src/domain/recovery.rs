@@ -22,6 +22,8 @@ mod follow;
 pub mod gates;
 pub mod group_member;
 pub mod intermediate;
+#[cfg(test)]
+mod model;
 pub mod promote;
 pub mod rank;
 pub mod rejoin;
@@ -30,9 +32,9 @@ pub mod scene;
 pub mod semi_sync;
 #[cfg(test)]
 mod stage;
+pub mod takeover;
 #[cfg(test)]
 mod tests;
-pub mod takeover;
 pub mod writeable;
 
 pub use candidate::{choose, preview};

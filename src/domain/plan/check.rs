@@ -55,6 +55,7 @@ const RULES: &[Rule] = &[
     failures_are_restored,
     restoring_only_starts,
     one_server_is_opened_for_writes,
+    lane::successors_hold_everything,
     binary_logs_are_reset_with_care,
     effects_are_verified,
     limits_are_bounded,

@@ -73,8 +73,6 @@ fn begun(scene: &Scene<'_>) -> Result<Option<Choice>, Refusal> {
     let Some(earlier) = scene.earlier_choice else { return Ok(None) };
     match scene.world.fresh(&earlier.successor) {
         Ok(one) if !one.facts.is_replica() => Ok(Some(earlier.clone())),
-        // It is still a replica: it was not opened, and is judged like the others.
-        Ok(_) => Ok(None),
         Err(gone) if scene.opening_begun && !scene.force => Err(Refusal::new(
             Rule::WouldWriteTwice,
             &earlier.successor,
@@ -87,7 +85,8 @@ fn begun(scene: &Scene<'_>) -> Result<Option<Choice>, Refusal> {
                 earlier.successor
             ),
         )),
-        Err(_) => Ok(None),
+        // Still a replica, it was not opened, and is judged like the others.
+        Ok(_) | Err(_) => Ok(None),
     }
 }
 

@@ -82,6 +82,9 @@ fn part(
     }
     // Its receiver is not to go back to where it came from.
     let wanted = world.wanted_threads(key);
+    if running_threads(&one.facts).without(wanted) != Threads::NONE {
+        part.warnings.push(format!("of {key} only what ran before the recovery runs again, the rest stays stopped"));
+    }
     part.branch.restore = steps::restore(key, Threads { io: false, sql: wanted.sql });
     Ok(Some(part))
 }

@@ -136,8 +136,9 @@ fn data_that_nobody_can_have_are_not_given_up_but_by_force() {
 #[test]
 fn wishes_come_before_places_and_places_before_versions() {
     let check = |servers: &str, expected: &str| {
-        let world: String = servers.split(';').map(|one| format!("\n  {} {F}", one.trim())).collect();
-        assert_eq!(Stage::new(&format!("a dead dc=ny{world}")).chosen(), expected, "{servers}");
+        let world: Vec<String> = servers.split(';').map(|one| format!("  {} {F}", one.trim())).collect();
+        let world = format!("a dead dc=ny\n{}", world.join("\n"));
+        assert_eq!(Stage::new(&world).chosen(), expected, "{servers}");
     };
     check("b dc=ny; c dc=ny", "b");
     check("b dc=ny; c dc=ny rule=prefer", "c");

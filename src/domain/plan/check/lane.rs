@@ -238,3 +238,53 @@ pub(super) fn changed_servers_are_identified(plan: &Plan) -> Vec<String> {
     });
     flaws
 }
+
+/// Whoever takes over in a recovery receives nothing more when it is opened, has applied all it received before it forgot where
+/// from, and was seen to hold what others have received.
+pub(super) fn successors_hold_everything(plan: &Plan) -> Vec<String> {
+    let Request::Recover { failed, .. } = &plan.request else { return Vec::new() };
+    let opens = |step: &&Step| matches!(step.action, Action::SetReadOnly { read_only: false, .. });
+    let Some(opened) = plan.steps().find(opens).map(|step| &step.on).filter(|key| *key != failed) else {
+        return Vec::new();
+    };
+    let mut flaws = Vec::new();
+    if plan.answers_for.as_ref() != Some(opened) {
+        flaws.push(format!("{opened} is opened for writes, and is not who the plan makes the primary"));
+    }
+    let forgets = |step: &Step| step.on == *opened && step.action == Action::ResetReplica;
+    let compares = |step: &Step| {
+        step.on == *opened
+            && step.before.iter().any(|condition| {
+                matches!(
+                    condition,
+                    Condition::HasExecuted { .. } | Condition::AppliedTo { .. } | Condition::HasAllOf { .. }
+                )
+            })
+    };
+    if plan.steps().any(forgets) && !plan.steps().any(compares) {
+        flaws.push(format!("nobody looks whether {opened} has what others have received"));
+    }
+    let mut opened_already = false;
+    walk(plan, |step, servers| {
+        let known = servers.get(&step.on).copied().unwrap_or_default();
+        if step.on != *opened {
+            return;
+        }
+        match &step.action {
+            Action::ResetReplica if !known.safe => {
+                flaws.push(format!("what {opened} received may not be applied: {step}"));
+            }
+            Action::SetReadOnly { read_only: false, .. } => {
+                opened_already = true;
+                if !known.stopped.io {
+                    flaws.push(format!("the receiver may be running: {step}"));
+                }
+            }
+            Action::Start { .. } | Action::ChangeSource { .. } if opened_already => {
+                flaws.push(format!("{opened} would replicate after it was opened: {step}"));
+            }
+            _ => {}
+        }
+    });
+    flaws
+}

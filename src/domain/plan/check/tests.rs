@@ -494,3 +494,55 @@ fn a_pair_is_a_loop_only_when_it_was_not_asked_for() {
     ];
     check_plan(plan, |plan| plan.request = gtid_plan().request, "a loop");
 }
+
+/// `b` takes over from `a`.
+fn promotion() -> Plan {
+    let request = Request::Recover { failed: key("a"), recovery: 7 };
+    let mut plan = Plan::in_place(request, key("b"), Vec::new());
+    plan.branches.clear();
+    plan.answers_for = Some(key("b"));
+    let stop = Step::new(&key("b"), Action::Stop { threads: Threads::SQL }, 75);
+    let forget = Step::new(&key("b"), Action::ResetReplica, 10)
+        .when(Condition::ReplicatesFrom { source: key("a") })
+        .when(Condition::Threads { running: Threads::NONE })
+        .when(Condition::Drained)
+        .when(Condition::HasExecuted { gtids: "0-1-9".to_owned() });
+    let open = Step::new(&key("b"), Action::SetReadOnly { read_only: false, with_super: false }, 10);
+    plan.head = vec![
+        stop.when(server(1)).then(Condition::Stopped { threads: Threads::BOTH }),
+        forget.then(Condition::NoReplica),
+        open.when(Condition::NoReplica).then(Condition::ReadOnly { read_only: false }),
+    ];
+    plan.warnings.push("b:3306 stays stopped".to_owned());
+    plan
+}
+
+#[test]
+fn promotions_are_judged() {
+    let spoiled = |spoil: fn(&mut Plan), expected: &str| check_plan(promotion(), spoil, expected);
+    spoiled(|_| (), "");
+    spoiled(|plan| plan.head[1].before.retain(|one| *one != Condition::Drained), "may be discarded");
+    spoiled(|plan| plan.head[1].before.truncate(3), "nobody looks whether b:3306 has what others have received");
+    spoiled(|plan| plan.answers_for = Some(key("c")), "not who the plan makes the primary");
+    spoiled(|plan| plan.head.push(start("b")), "would replicate after it was opened");
+    spoiled(|plan| plan.head[2].before.clear(), "may still apply");
+    spoiled(|plan| plan.head[0].after.clear(), "nobody looks whether it worked");
+    spoiled(
+        |plan| {
+            let mut second = plan.head[2].clone();
+            second.on = key("c");
+            second.before.push(server(2));
+            plan.locks.push(key("c"));
+            plan.head.push(second);
+        },
+        "writes are allowed more than once",
+    );
+    // Whatever another has is no proof that it was applied here.
+    spoiled(
+        |plan| {
+            plan.head[1].before.retain(|one| *one != Condition::Drained);
+            plan.head[1].before.push(Condition::ReceivedIsIn { other: key("c") });
+        },
+        "may not be applied",
+    );
+}

@@ -3,7 +3,7 @@
 use super::{draining, fetches};
 use crate::gtid::GtidSet;
 use crate::gtid::mariadb::GtidPosition;
-use crate::instance::{Instance, ReplicaFacts};
+use crate::instance::{Instance, InstanceKey, ReplicaFacts};
 use crate::operation::gtid::reach;
 use crate::operation::{compatibility, steps};
 use crate::plan::{Action, Condition, Method, Position, Refusal, Step, Threads, running_threads};
@@ -40,6 +40,16 @@ pub(super) fn steps(
     draining(scene, from, steps);
     let now = running_threads(&one.facts);
     if replica.source == *other {
+        let mut now = now;
+        if replica.sql_delay > 0 {
+            if now != Threads::NONE {
+                steps.push(steps::stop(key, now, now).when(steps::identity(one)));
+            }
+            // Nothing of its relay logs is needed: the other has it.
+            let received = Condition::ReceivedIsIn { other: other.clone() };
+            steps.push(undelayed(key).when(Condition::Threads { running: Threads::NONE }).when(received));
+            now = Threads::NONE;
+        }
         let missing = Threads::BOTH.without(now);
         if missing != Threads::NONE {
             steps.push(steps::start_below(key, other, missing).when(steps::identity(one)));
@@ -50,6 +60,9 @@ pub(super) fn steps(
             steps.push(steps::stop(key, now, now).when(steps::identity(one)));
         }
         steps.push(below(one, replica, from, method));
+        if replica.sql_delay > 0 {
+            steps.push(undelayed(key));
+        }
         steps.push(steps::start_below(key, other, Threads::BOTH));
     }
     let wait = Step::new(key, Action::Drain, scene.policy.catch_up_limit_seconds.max(1));
@@ -62,6 +75,10 @@ pub(super) fn steps(
         steps.push(stop.then(Condition::Stopped { threads: Threads::SQL }));
     }
     Ok(method)
+}
+
+fn undelayed(key: &InstanceKey) -> Step {
+    Step::new(key, Action::SetDelay { seconds: 0 }, CHANGE_LIMIT).then(Condition::Delay { seconds: 0 })
 }
 
 fn below(one: &Instance, replica: &ReplicaFacts, from: &Instance, method: Method) -> Step {
