@@ -243,15 +243,23 @@ fn known(position: &Position, facts: &Facts) -> Result<Position, String> {
     Ok(Position::At(found))
 }
 
-/// A replica that was moved by position has shown that two places hold the same: where it had stopped, and where it went on.
+/// Two places hold the same where a replica that was moved by position had stopped, and where it went on; and where a replica
+/// that forgets its source stands in the source's log and in its own: its siblings can follow it by that.
 async fn note_equivalence<L: Ledger>(ledger: &L, step: &Step, action: &Action, facts: &Facts) {
-    let (Action::ChangeSource { to, position: Position::At(there), .. }, Some(replica)) =
-        (action, facts.get(&step.on).and_then(|own| own.replica.as_ref()))
-    else {
-        return;
+    let Some((own, replica)) = facts.get(&step.on).and_then(|own| Some((own, own.replica.as_ref()?))) else { return };
+    let (to, there) = match action {
+        Action::ChangeSource { to, position: Position::At(there), .. } => (to, there),
+        Action::ResetReplica if tells_its_place(own) => (&step.on, &own.binlog),
+        _ => return,
     };
     let here: &BinlogCoordinates = &replica.exec;
     if replica.source.is_valid() && replica.source != *to && !here.file.is_empty() {
         ledger.equivalent((&replica.source, here), (to, there)).await;
     }
+}
+
+/// Everything up to where it stands in its source's log, and nothing after that, is before the end of its own.
+fn tells_its_place(own: &ServerFacts) -> bool {
+    let in_order = own.replica.as_ref().is_some_and(|replica| replica.applies_out_of_order != Some(true));
+    in_order && !own.is_using_gtid() && own.log_replica_updates && !own.binlog.file.is_empty()
 }
