@@ -4,6 +4,7 @@
 //! one rule: a struct here lists its fields in emission order, and a snapshot holds it. Words such as "master" and
 //! "slave", and misspellings, are part of that interface. Write replies with [`crate::json::to_legacy_bytes`].
 
+mod analysis;
 mod audit;
 mod candidate;
 mod cluster;
@@ -19,8 +20,10 @@ mod maintenance;
 mod metrics;
 mod null;
 mod pool;
+mod recovery;
 mod settings;
 
+pub use analysis::{ReplicationAnalysis, ReplicationAnalysisChangelog};
 pub use audit::Audit;
 pub use candidate::CandidateDatabaseInstance;
 pub use cluster::ClusterInfo;
@@ -38,6 +41,7 @@ pub use metrics::{
 };
 pub use null::{NullBool, NullInt};
 pub use pool::PoolMap;
+pub use recovery::{BlockedTopologyRecovery, TopologyRecovery, TopologyRecoveryStep};
 pub use settings::{AutomatedRecoveryFilters, RequestHeaders};
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Fields are only ever added. Times are RFC 3339, durations say their unit, absent values are `null` or left out as
 //! the schema says. Errors are [`Problem`]s, lists are [`Page`]s.
 
+mod analysis;
 mod cluster;
 mod config;
 mod explanation;
@@ -14,10 +15,12 @@ mod operation;
 mod operator;
 mod page;
 mod problem;
+mod recovery;
 mod term;
 
 use utoipa::OpenApi;
 
+pub use analysis::{AnalysedReplica, Analysis, AnalysisAction, AnalysisWarning, CheckWord, ReplicaWord};
 pub use cluster::Cluster;
 pub use explanation::{Candidate, Explanation, ExplanationCase, GateVerdict};
 pub use config::{ConfigFinding, ConfigKey, ConfigReport, FindingLevel};
@@ -32,11 +35,18 @@ pub use operation::{
 pub use operator::{AuditEntry, Downtime, DowntimeRequest, Maintenance, MaintenanceRequest, Pool, Tag};
 pub use page::Page;
 pub use problem::Problem;
+pub use recovery::{
+    Acknowledgement, AcknowledgementReply, AcknowledgementRequest, BlockedRecovery, Detection, Recovery, RecoveryAccepted,
+    RecoveryEvent, RecoveryRequest, RecoverySwitch,
+};
 pub use term::Term;
 
 /// Every schema of this API: the service merges it into its document.
 #[derive(Debug, OpenApi)]
 #[openapi(components(schemas(
+    AcknowledgementReply,
+    AcknowledgementRequest,
+    Analysis,
     AuditEntry,
     Cluster,
     ConfigReport,
@@ -55,14 +65,21 @@ pub use term::Term;
     Operation,
     OperationAccepted,
     OperationRequest,
+    Page<Analysis>,
     Page<AuditEntry>,
     Page<Cluster>,
     Page<InstanceSummary>,
     Page<Job>,
+    Page<BlockedRecovery>,
+    Page<Detection>,
     Page<Operation>,
+    Page<Recovery>,
     PlanReply,
     Pool,
     Problem,
+    RecoveryAccepted,
+    RecoveryRequest,
+    RecoverySwitch,
     Tag,
 )))]
 pub struct Schemas;

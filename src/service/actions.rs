@@ -6,6 +6,7 @@
 //! Invariants: every change is recorded in the audit with the actor's name, in the same transaction where it is one;
 //! nothing here opens a connection to a managed server, but for the bare TCP check of [`hostnames::resolve`].
 
+pub mod analysis;
 pub mod audit;
 pub mod candidates;
 pub mod clusters;
@@ -23,6 +24,7 @@ pub mod names;
 pub mod nodes;
 pub mod operations;
 pub mod pools;
+pub mod recoveries;
 pub mod replication;
 pub mod snapshots;
 pub mod tags;

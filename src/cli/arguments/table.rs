@@ -41,6 +41,17 @@ const fn of(flag: Flag, only: &'static [&'static str]) -> Flag {
 /// Stands for all operations, and for what is asked about servers.
 pub(crate) const OPERATIONS: &str = "operations on servers";
 
+/// What can be waited for, or not.
+const ASYNC: &[&str] = &[
+    OPERATIONS,
+    "recover",
+    "recover-lite",
+    "force-master-failover",
+    "force-master-takeover",
+    "graceful-master-takeover",
+    "graceful-master-takeover-auto",
+];
+
 /// The flags, in the order of `--help`.
 pub(crate) const FLAGS: &[Flag] = &[
     letter("c", "command", "COMMAND", "The command to run; the same as giving it as a word"),
@@ -89,7 +100,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     of(switch("no-worker", "Serve without the built-in worker"), &["http"]),
     of(switch("repair", "Complete a migration that was interrupted"), &["migrate", "redeploy-internal-db"]),
     of(value("jitter", "DURATION", "Let the job start at a random moment within this time"), &["submit"]),
-    of(switch("async", "Print the number of the job and do not wait"), &[OPERATIONS]),
+    of(switch("async", "Print the number of the job and do not wait"), ASYNC),
     of(switch("local", "Let this process do it, under the same locks; needs no worker"), &[OPERATIONS]),
     of(value("seconds", "N", "Delay for `delay-replication`"), &["delay-replication", "plan", "submit"]),
     of(value("process", "ID", "Connection for `kill-query`"), &["kill-query", "plan", "submit"]),
@@ -102,6 +113,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     of(value("kind", "KIND", "Jobs of this kind"), &["jobs"]),
     of(value("lane", "LANE", "Jobs of this lane, queue/datacenter"), &["jobs"]),
     of(value("limit", "N", "Rows shown at most"), &["jobs", "leadership", "operations"]),
+    of(value("page", "N", "Page of twenty rows, from 0"), &["recoveries", "detections"]),
     of(value("flavor", "FLAVOR", "mysql or mariadb [default: mysql]"), &["sandbox"]),
     of(value("replicas", "N", "Replicas below the primary [default: 3]"), &["sandbox"]),
     of(value("dir", "DIR", "Directory of the sandbox [default: orchestrator-sandbox]"), &["sandbox"]),

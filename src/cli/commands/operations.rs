@@ -247,7 +247,7 @@ pub(crate) fn name_local(error: Error) -> anyhow::Error {
 }
 
 /// One line of progress: a step that begins, or one that ended, with its time.
-fn progress(step: &StepRow) -> String {
+pub(crate) fn progress(step: &StepRow) -> String {
     let what = step.step.as_ref().map_or_else(|| step.text.clone(), ToString::to_string);
     let restoring = if step.part == "restore" { "putting back: " } else { "" };
     let took = step.ended_at.map_or(0.0, |end| (end - step.begun_at).max(0) as f64 / 1e6);

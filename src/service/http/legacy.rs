@@ -16,6 +16,7 @@ mod instances;
 mod meta;
 mod operations;
 mod pools;
+mod recoveries;
 mod replication;
 mod tags;
 mod unbuilt;
@@ -81,6 +82,7 @@ const TABLES: &[&[Route]] = &[
     tags::ROUTES,
     pools::ROUTES,
     replication::ROUTES,
+    recoveries::ROUTES,
     analysis::ROUTES,
     operations::ROUTES,
     meta::ROUTES,

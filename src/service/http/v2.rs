@@ -1,6 +1,7 @@
 //! The REST API: one file per resource, errors as problems, documented by what it is made of (`openapi.json`).
 
 mod access;
+mod analyses;
 mod clusters;
 mod configuration;
 mod fleet;
@@ -8,6 +9,7 @@ mod instances;
 mod jobs;
 mod operations;
 mod operators;
+mod recoveries;
 
 use std::sync::Arc;
 
@@ -34,6 +36,7 @@ const MAX_PAGE: usize = 1_000;
     info(title = "orchestrator", description = "MySQL replication topologies: instances, clusters, operations, jobs and leadership"),
     servers((url = "/api/v2")),
     paths(
+        analyses::list_analyses,
         clusters::list_clusters,
         clusters::read_cluster,
         clusters::list_members,
@@ -58,6 +61,14 @@ const MAX_PAGE: usize = 1_000;
         operations::list_operations,
         operations::read_operation,
         operations::cancel_operation,
+        recoveries::list_recoveries,
+        recoveries::read_recovery,
+        recoveries::begin_recovery,
+        recoveries::acknowledge,
+        recoveries::list_detections,
+        recoveries::list_blocked,
+        recoveries::read_switch,
+        recoveries::turn_switch,
         operators::list_downtimes,
         operators::begin_downtime,
         operators::end_downtime,
@@ -85,6 +96,7 @@ pub(super) fn router() -> Router<Arc<Site>> {
         .route("/clusters/{name}/instances", get(clusters::list_members))
         .route("/clusters/{name}/explain", get(clusters::explain_cluster))
         .route("/clusters/{name}/topology", get(clusters::draw_topology))
+        .route("/analyses", get(analyses::list_analyses))
         .route("/instances", get(instances::list_instances))
         .route("/instances/{host}/{port}", get(instances::read_instance).delete(instances::forget_instance))
         .route("/instances/{host}/{port}/downtime", post(operators::begin_downtime).delete(operators::end_downtime))
@@ -99,6 +111,12 @@ pub(super) fn router() -> Router<Arc<Site>> {
         .route("/plans", post(operations::make_plan))
         .route("/operations", get(operations::list_operations).post(operations::submit_operation))
         .route("/operations/{id}", get(operations::read_operation).delete(operations::cancel_operation))
+        .route("/recoveries", get(recoveries::list_recoveries).post(recoveries::begin_recovery))
+        .route("/recoveries/{id}", get(recoveries::read_recovery))
+        .route("/acknowledgements", post(recoveries::acknowledge))
+        .route("/detections", get(recoveries::list_detections))
+        .route("/blocked-recoveries", get(recoveries::list_blocked))
+        .route("/recovery-switch", get(recoveries::read_switch).put(recoveries::turn_switch))
         .route("/discoveries", post(jobs::submit_discovery))
         // Not a fallback: the compatibility API catches everything below `/api/`.
         .route("/{*rest}", any(unknown))
