@@ -114,7 +114,9 @@ impl Circumstances {
             recent: &self.recent,
             under_way: &self.under_way,
             hooks: subject.hooks,
-            candidate: candidate.as_ref().map(|found| found.as_ref().map(|choice| &choice.successor).map_err(String::as_str)),
+            candidate: candidate
+                .as_ref()
+                .map(|found| found.as_ref().map(|choice| &choice.successor).map_err(String::as_str)),
             brake: config.settings.recovery.max_concurrent,
             now: self.now,
         })
@@ -127,8 +129,7 @@ pub(crate) fn candidate(subject: Subject<'_>, config: &Configuration, now: DbMic
     if !matches!(finding.code.handler(), Handler::DeadPrimary | Handler::DeadCoPrimary) {
         return None;
     }
-    let instances: BTreeMap<InstanceKey, Instance> =
-        members.iter().map(|one| (one.key.clone(), one.clone())).collect();
+    let instances: BTreeMap<InstanceKey, Instance> = members.iter().map(|one| (one.key.clone(), one.clone())).collect();
     let (policy, baseline) = (jobs::planner_policy(config), Baseline::new());
     let world =
         World { instances: &instances, baseline: &baseline, earlier: None, equivalences: &[], policy: &policy, now };

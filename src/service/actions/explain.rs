@@ -164,4 +164,3 @@ fn gates(case: &ExplanationCase, lines: &mut Vec<String>) {
         lines.push(format!("  {:<8} {}{rank}{reason}", one.verdict, one.instance));
     }
 }
-

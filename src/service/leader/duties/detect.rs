@@ -131,9 +131,8 @@ impl Detect {
 
     /// The clusters to be read afresh now, those longest waiting first.
     fn due(&self) -> Vec<String> {
-        let is_due = |watched: &Watched| {
-            watched.is_hurried() || watched.read_at.is_none_or(|at| at.elapsed() >= CALM_EVERY)
-        };
+        let is_due =
+            |watched: &Watched| watched.is_hurried() || watched.read_at.is_none_or(|at| at.elapsed() >= CALM_EVERY);
         let mut due: Vec<(&String, &Watched)> = self.watched.iter().filter(|(_, watched)| is_due(watched)).collect();
         due.sort_by_key(|(_, watched)| watched.read_at);
         due.into_iter().take(MOST_CLUSTERS).map(|(name, _)| name.clone()).collect()
@@ -217,8 +216,7 @@ impl Detect {
     /// Keeps the log of what analyses said.
     async fn note(&mut self, leading: &Leading, findings: &[Finding]) -> Result<(), DutyError> {
         let with_replicas = findings.iter().filter(|one| !one.replicas.is_empty());
-        let changed: Vec<&Finding> =
-            with_replicas.filter(|one| self.noted.get(&one.key) != Some(&one.code)).collect();
+        let changed: Vec<&Finding> = with_replicas.filter(|one| self.noted.get(&one.key) != Some(&one.code)).collect();
         if changed.is_empty() {
             return Ok(());
         }
@@ -246,9 +244,8 @@ impl Detect {
 
     /// Samples where semi-sync primaries stand that wait for acknowledgements: one that does not move is locked.
     async fn sample(&mut self, leading: &Leading, findings: &[Finding]) -> Result<(), DutyError> {
-        let waits = |one: &&Finding| {
-            matches!(one.code, Code::LockedSemiSyncMasterHypothesis | Code::LockedSemiSyncMaster)
-        };
+        let waits =
+            |one: &&Finding| matches!(one.code, Code::LockedSemiSyncMasterHypothesis | Code::LockedSemiSyncMaster);
         let waiting: Vec<(InstanceKey, BinlogCoordinates)> =
             findings.iter().filter(waits).map(|one| (one.key.clone(), one.coordinates.clone())).collect();
         if waiting.is_empty() || self.samples.as_ref().is_some_and(|(at, _)| at.elapsed() < CALM_EVERY) {

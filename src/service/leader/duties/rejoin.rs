@@ -57,6 +57,7 @@ impl Duty for Rejoin {
             let mut transaction = leading.fenced().await?;
             queue::enqueue(&mut transaction, &jobs).await?;
             transaction.commit().await?;
+            leading.handles.bells.work.ring();
         }
         Ok(())
     }

@@ -29,7 +29,8 @@ impl Housekeeping {
     async fn tidy(&mut self, leading: &Leading, config: &Configuration) -> Result<(), DutyError> {
         let settings = &config.settings;
         let block = Duration::from_secs(settings.recovery.recovery_period_block_seconds);
-        let detections = Duration::from_secs(settings.detection.failure_detection_period_block_minutes.saturating_mul(60));
+        let detections =
+            Duration::from_secs(settings.detection.failure_detection_period_block_minutes.saturating_mul(60));
         let mut transaction = leading.fenced().await?;
         store::recoveries::close_orphans(&mut transaction).await?;
         store::recoveries::end_active_periods(&mut transaction, block).await?;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
+use api::legacy::{ClusterInfo, ReplicationAnalysis};
 use domain::analysis::{Finding, Handler};
 use domain::instance::{Instance, InstanceKey};
 use domain::recovery::gates::{DetectionHooks, Gate, Verdict, all_open};
@@ -52,7 +53,7 @@ impl Incidents {
         }
         let names: Vec<String> = clusters.keys().cloned().collect();
         let mut circumstances = Circumstances::read(&leading.handles.pool, &names, config).await?;
-        self.register(leading, config, &circumstances, &notable).await?;
+        self.register(leading, config, &circumstances, clusters, &notable).await?;
         for finding in notable.into_iter().filter(|one| one.code.is_actionable()) {
             let Some(incident) = self.0.get(&finding.key) else { continue };
             let members = clusters.get(&finding.cluster_name).map_or(&[][..], Vec::as_slice);
@@ -61,7 +62,7 @@ impl Incidents {
             let verdicts = circumstances.verdicts(subject, config);
             if !all_open(&verdicts) {
                 self.hold_back(leading, &circumstances, finding, &verdicts).await?;
-            } else if let Some(id) = self.open(leading, config, &circumstances, finding, &verdicts).await? {
+            } else if let Some(id) = self.open(leading, &circumstances, finding, members.len(), &verdicts).await? {
                 circumstances.opened(id, &finding.key, &finding.cluster_name);
             }
         }
@@ -91,6 +92,7 @@ impl Incidents {
         leading: &Leading,
         config: &Configuration,
         circumstances: &Circumstances,
+        clusters: &BTreeMap<String, Vec<Instance>>,
         notable: &[&Finding],
     ) -> Result<(), DutyError> {
         let is_new = |one: &&&Finding| self.0.get(&one.key).is_some_and(|incident| incident.detection.is_none());
@@ -104,7 +106,8 @@ impl Incidents {
         let mut transaction = leading.fenced().await?;
         for finding in new {
             let actionable = finding.code.is_actionable();
-            let entry = entry(finding, circumstances, config, actionable);
+            let members = clusters.get(&finding.cluster_name).map_or(0, Vec::len);
+            let entry = entry(leading, finding, circumstances, members);
             let id = store::detections::register(
                 &mut transaction,
                 &NewDetection {
@@ -207,13 +210,13 @@ impl Incidents {
     async fn open(
         &self,
         leading: &Leading,
-        config: &Configuration,
         circumstances: &Circumstances,
         finding: &Finding,
+        members: usize,
         verdicts: &[Verdict],
     ) -> Result<Option<u64>, DutyError> {
         let Some(kind) = kind_of(finding.code.handler()) else { return Ok(None) };
-        let entry = entry(finding, circumstances, config, true);
+        let entry = entry(leading, finding, circumstances, members);
         let verdicts = serde_json::to_value(verdicts).unwrap_or(Value::Null);
         let identity = &leading.handles.identity;
         let new = NewRecovery {
@@ -234,7 +237,9 @@ impl Incidents {
             node_token: &identity.token,
         };
         let mut transaction = leading.fenced().await?;
-        let Opened::New { recovery: id, .. } = jobs::recover::open(&mut transaction, &new).await? else { return Ok(None) };
+        let Opened::New { recovery: id, .. } = jobs::recover::open(&mut transaction, &new).await? else {
+            return Ok(None);
+        };
         transaction.commit().await?;
         leading.handles.bells.work.ring();
         tracing::warn!(
@@ -273,8 +278,17 @@ async fn hooks(leading: &Leading, config: &Configuration, detection: Option<u64>
     Ok(if ended >= wanted { DetectionHooks::Clear } else { DetectionHooks::Pending })
 }
 
-/// The finding as it is kept and shown.
-fn entry(finding: &Finding, circumstances: &Circumstances, config: &Configuration, actionable: bool) -> Value {
-    let _ = (config, actionable);
-    serde_json::json!({ "Analysis": finding.code.name(), "alias": circumstances.alias(&finding.cluster_name) })
+/// The finding as it is kept, shown, and told to hooks.
+fn entry(leading: &Leading, finding: &Finding, circumstances: &Circumstances, members: usize) -> Value {
+    let identity = &leading.handles.identity;
+    let config = leading.handles.config.get();
+    let (name, alias) = (&finding.cluster_name, circumstances.alias(&finding.cluster_name));
+    let mut cluster = ClusterInfo::new(name, alias, finding.cluster_domain.clone(), members as u64);
+    cluster.has_automated_master_recovery = config.patterns.recover_masters.matches(name, alias);
+    cluster.has_automated_intermediate_master_recovery =
+        config.patterns.recover_intermediate_masters.matches(name, alias);
+    let mut record = ReplicationAnalysis::new(finding, Some(&cluster), circumstances.now())
+        .processed_by(&identity.hostname, &identity.token);
+    record.is_actionable_recovery = finding.code.is_actionable();
+    serde_json::to_value(record).unwrap_or(Value::Null)
 }
