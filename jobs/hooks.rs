@@ -163,7 +163,8 @@ async fn end(pool: &MySqlPool, id: u64, report: &HookReport) -> Result<(), JobEr
     store::hook_runs::end(pool, id, state, code, output).await.map(|_| ()).map_err(JobError::retry)
 }
 
-fn hook_settings(settings: &Settings) -> HookSettings {
+/// How all hooks are run.
+pub(crate) fn hook_settings(settings: &Settings) -> HookSettings {
     let secrets = [
         &settings.topology.password,
         &settings.backend.password,

@@ -16,6 +16,7 @@ mod conclusion;
 mod locks;
 mod orphans;
 mod put_back;
+mod take_master;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -121,7 +122,12 @@ impl Work<'_> {
                 self.begin().await?
             }
         };
-        self.conclude(end).await
+        let swapped = take_master::swapped(self, &end);
+        let value = self.conclude(end).await?;
+        if let Some((successor, demoted)) = swapped {
+            take_master::tell(self, &successor, &demoted).await;
+        }
+        Ok(value)
     }
 
     /// A first run: nothing was touched yet.

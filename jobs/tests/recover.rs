@@ -46,6 +46,7 @@ async fn process(schema: &Schema, settings: &Settings) -> Result<Arc<Context>> {
             ..ConnectSettings::default()
         },
         hostname_method: HostnameMethod::Given,
+        has_credentials_query: !settings.discovery.replication_credentials_query.is_empty(),
         ..ProbeSettings::default()
     };
     Ok(Arc::new(Context::new(pool, clock, SharedSettings::new(settings.clone()), probing, 64)))
