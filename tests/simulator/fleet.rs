@@ -264,6 +264,7 @@ impl Fleet {
         for server in &self.shared.servers {
             server.statements.store(0, Ordering::Relaxed);
             server.round_trips.store(0, Ordering::Relaxed);
+            server.pings.store(0, Ordering::Relaxed);
             server.connects.store(0, Ordering::Relaxed);
         }
         *self.shared.unknown.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = UnknownLog::default();

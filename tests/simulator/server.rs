@@ -129,6 +129,7 @@ pub(crate) struct Server {
     pub(crate) changed: Notify,
     pub(crate) statements: AtomicU64,
     pub(crate) round_trips: AtomicU64,
+    pub(crate) pings: AtomicU64,
     pub(crate) connects: AtomicU64,
     pub(crate) open: AtomicU32,
 }
@@ -150,6 +151,7 @@ impl Server {
             changed: Notify::new(),
             statements: AtomicU64::new(0),
             round_trips: AtomicU64::new(0),
+            pings: AtomicU64::new(0),
             connects: AtomicU64::new(0),
             open: AtomicU32::new(0),
         }

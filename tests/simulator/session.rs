@@ -112,7 +112,12 @@ impl Session {
             }
             COM_STMT_PREPARE => self.prepare(plan(body, shared, server), shared, reply),
             COM_STMT_EXECUTE => self.execute(body, shared, server, reply),
-            COM_PING | COM_INIT_DB | COM_STMT_RESET | COM_RESET_CONNECTION => reply.ok(false),
+            COM_PING => {
+                reply.ok(false);
+                server.pings.fetch_add(1, Ordering::Relaxed);
+                return;
+            }
+            COM_INIT_DB | COM_STMT_RESET | COM_RESET_CONNECTION => reply.ok(false),
             _ => {
                 note(shared, "unknown command", &format!("0x{command:02x}"));
                 reply.error(1047, "08S01", "Unknown command");

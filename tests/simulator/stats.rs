@@ -47,8 +47,10 @@ pub struct Stats {
     pub killed: usize,
     /// SQL statements executed.
     pub queries: u64,
-    /// Command packets that were answered: statements batches, pings, prepares, executions.
+    /// Command packets that were answered: statements batches, prepares, executions.
     pub round_trips: u64,
+    /// Pings that were answered: they are not part of any probe.
+    pub pings: u64,
     pub new_connections: u64,
     pub open_connections: usize,
     pub max_queries: u64,
@@ -72,6 +74,7 @@ impl Stats {
             killed: 0,
             queries: 0,
             round_trips: 0,
+            pings: 0,
             new_connections: 0,
             open_connections: shared.open_connections.load(Ordering::Relaxed),
             max_queries: 0,
@@ -92,6 +95,7 @@ impl Stats {
             let connects = server.connects.load(Ordering::Relaxed);
             stats.queries += queries;
             stats.round_trips += round_trips;
+            stats.pings += server.pings.load(Ordering::Relaxed);
             stats.new_connections += connects;
             stats.max_queries = stats.max_queries.max(queries);
             stats.max_round_trips = stats.max_round_trips.max(round_trips);

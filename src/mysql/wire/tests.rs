@@ -195,6 +195,30 @@ async fn an_exchange_cut_short_breaks_the_connection() {
 }
 
 #[tokio::test]
+async fn a_ping_is_answered_or_breaks_the_connection() {
+    let pinged = async |answer: Vec<u8>| {
+        let mut connection = log_in_to(vec![native(CAPABILITIES), packet(2, OK), answer]).await.expect("logs in");
+        let ended = timeout(PATIENCE / 2, connection.ping()).await;
+        (ended, connection.is_broken())
+    };
+    assert!(matches!(pinged(packet(1, OK)).await, (Ok(Ok(())), false)));
+    // Error 1053: the server shuts down.
+    assert!(matches!(pinged(packet(1, b"\xff\x1d\x04#08S01bye")).await, (Ok(Err(Error::Server(_))), true)));
+    assert!(matches!(pinged(packets(1, &[OK, OK])).await, (Ok(Ok(())), true)), "more than was asked");
+    assert!(matches!(pinged(Vec::new()).await, (Err(_), true)), "silence");
+}
+
+#[tokio::test]
+async fn a_connection_at_rest_is_disturbed_by_its_server_only() {
+    // After our login it says this, listens for a while, and ends the connection.
+    let mut connection = log_in_to(vec![native(CAPABILITIES), packet(2, OK), Vec::new()]).await.expect("logs in");
+    assert!(timeout(PATIENCE / 2, connection.disturbed()).await.is_err(), "it listens");
+    assert!(timeout(LONG, connection.disturbed()).await.expect("an end"), "it has ended the connection");
+    assert!(matches!(connection.ping().await, Err(Error::Io(_))));
+    assert!(matches!(connection.ping().await, Err(Error::Broken)));
+}
+
+#[tokio::test]
 async fn refusals_of_any_age_are_read() {
     for (payload, number) in [
         (&b"\xff\x10\x04Too many connections"[..], 1040),
