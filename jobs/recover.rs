@@ -103,7 +103,7 @@ impl Job for Recover {
                 let row = if run.number > 1 { read().await?.ok_or_else(unknown)? } else { row };
                 let config = ctx.config.get();
                 let work = Work { ctx: &ctx, config: &config, attempt: &attempt, operation: *operation, run, claim };
-                Recovering::new(work, row, tokens).to_the_end(self.only_finish).await
+                Recovering::new(work, row, tokens).run_to_the_end(self.only_finish).await
             }
         }
     }
@@ -160,7 +160,7 @@ impl<'a> Recovering<'a> {
         Self { work, row, tokens, held: BTreeMap::new(), journal, opening_begun: false, done }
     }
 
-    async fn to_the_end(mut self, only_finish: bool) -> Result<serde_json::Value, JobError> {
+    async fn run_to_the_end(mut self, only_finish: bool) -> Result<serde_json::Value, JobError> {
         tracing::info!(
             recovery.id = self.row.id,
             run = self.work.run.number,

@@ -136,22 +136,18 @@ impl Recovering<'_> {
     }
 
     fn text(&self, outcome: Outcome, error: &str) -> String {
-        let mut text =
-            format!("recovery {} from {} ({}): {}", self.row.id, self.row.failed, self.row.code, outcome.name());
+        let mut parts =
+            vec![format!("recovery {} from {} ({}): {}", self.row.id, self.row.failed, self.row.code, outcome.name())];
         if let Some(successor) = self.row.successor.as_ref().filter(|_| outcome == Outcome::Recovered) {
-            text.push_str(&format!("; successor: {successor}"));
+            parts.push(format!("successor: {successor}"));
         }
-        if let Some(outage) = &self.done.outage {
-            text.push_str(&format!("; {outage}"));
-        }
+        parts.extend(self.done.outage.as_ref().map(ToString::to_string));
         if !self.done.lost.is_empty() {
             let lost: Vec<String> = self.done.lost.keys().map(ToString::to_string).collect();
-            text.push_str(&format!("; lost: {}", lost.join(", ")));
+            parts.push(format!("lost: {}", lost.join(", ")));
         }
-        if !error.is_empty() {
-            text.push_str(&format!("; {error}"));
-        }
-        text
+        parts.extend((!error.is_empty()).then(|| error.to_owned()));
+        parts.join("; ")
     }
 
     fn value(&self, outcome: Outcome, state: State, error: &str) -> Result<serde_json::Value, JobError> {

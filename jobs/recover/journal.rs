@@ -6,6 +6,9 @@ use store::recoveries::NewEvent;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+/// Lines that wait to be written: far more than a recovery has.
+const MOST: usize = 1_024;
+
 /// What a line of the timeline is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -40,14 +43,14 @@ struct Entry {
 /// Writes lines in the order in which they are handed in. What is not written when it is dropped is written soon after.
 pub(crate) struct Journal {
     recovery: u64,
-    lines: mpsc::UnboundedSender<Entry>,
+    lines: mpsc::Sender<Entry>,
     writer: JoinHandle<()>,
 }
 
 impl Journal {
     /// The timeline of this recovery, told by this worker in this run of its operation.
     pub(crate) fn open(pool: &MySqlPool, recovery: u64, run: u32, worker: &str) -> Self {
-        let (lines, mut waiting) = mpsc::unbounded_channel::<Entry>();
+        let (lines, mut waiting) = mpsc::channel::<Entry>(MOST);
         let (pool, worker) = (pool.clone(), worker.to_owned());
         let writer = tokio::spawn(async move {
             while let Some(Entry { line, text, data }) = waiting.recv().await {
@@ -75,8 +78,9 @@ impl Journal {
             Line::Error => tracing::warn!(recovery.id = self.recovery, "{text}"),
             _ => tracing::info!(recovery.id = self.recovery, line = line.name(), "{text}"),
         }
-        // Nobody ends the writer before the last line.
-        self.lines.send(Entry { line, text, data }).ok();
+        if self.lines.try_send(Entry { line, text, data }).is_err() {
+            tracing::warn!(recovery.id = self.recovery, "the backend is slow: a line of the timeline is left out");
+        }
     }
 
     /// Waits until all lines are written.

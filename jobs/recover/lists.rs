@@ -29,11 +29,9 @@ impl Recovering<'_> {
             run: Some(self.work.run),
             worker: &self.work.attempt.worker,
         };
-        let tell = |told: hooks::Told<'_>| match told.report {
-            Some(report) => {
-                self.journal.note_with(Line::Hook, told.text, &serde_json::json!({ "output": report.output }))
-            }
-            None => self.journal.note(Line::Hook, told.text),
+        let tell = |told: hooks::Told<'_>| {
+            let output = told.report.map(|report| serde_json::json!({ "output": report.output }));
+            self.journal.note_with(Line::Hook, told.text, &output);
         };
         let running = hooks::run_list(caller, list, &facts, tell);
         let listed = tokio::select! {
