@@ -3,6 +3,7 @@
 use domain::plan::{Action, Branch, Step};
 
 use crate::fleet::Fleet;
+use crate::lanes::Room;
 use crate::ledger::{Ledger, LedgerError, Part, Place};
 use crate::report::BranchResult;
 use crate::step::{self, Means, StepError};
@@ -22,9 +23,17 @@ pub(crate) enum Listed {
 }
 
 /// Does the steps in order; the first that fails ends the list. Stops before the next step when cancelled.
-pub(crate) async fn in_order<F: Fleet, L: Ledger>(means: Means<'_, F, L>, part: Part, steps: &[Step]) -> Listed {
+pub(crate) async fn in_order<F: Fleet, L: Ledger>(
+    means: Means<'_, F, L>,
+    part: Part,
+    steps: &[Step],
+    mut room: Option<&mut Room<'_>>,
+) -> Listed {
     for (sequence, step) in steps.iter().enumerate() {
         let so_far = sequence > 0;
+        if let Some(room) = &mut room {
+            room.before(step, sequence + 1 == steps.len()).await;
+        }
         if means.cancelled.is_cancelled() {
             return Listed::Failed { error: "cancelled".to_owned(), touched: so_far, cancelled: true };
         }
@@ -80,8 +89,13 @@ impl Branched {
 }
 
 /// Does one branch, and puts back what it touched when it fails.
-pub(crate) async fn run<F: Fleet, L: Ledger>(means: Means<'_, F, L>, index: usize, branch: &Branch) -> Branched {
-    match in_order(means, Part::Branch(index), &branch.steps).await {
+pub(crate) async fn run<F: Fleet, L: Ledger>(
+    means: Means<'_, F, L>,
+    index: usize,
+    branch: &Branch,
+    mut room: Room<'_>,
+) -> Branched {
+    match in_order(means, Part::Branch(index), &branch.steps, Some(&mut room)).await {
         Listed::Done => {
             Branched { result: BranchResult::Done, stop: None, touched: !branch.steps.is_empty(), cancelled: false }
         }

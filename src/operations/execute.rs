@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use domain::instance::InstanceKey;
 use domain::plan::{Branch, Plan};
-use futures::StreamExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::branch::{self, Branched, Listed};
 use crate::fleet::Fleet;
+use crate::lanes::Lanes;
 use crate::ledger::{Ledger, LedgerError, Part};
 use crate::report::{BranchReport, BranchResult, Ending, Report};
 use crate::step::Means;
@@ -16,7 +16,7 @@ use crate::step::Means;
 /// How to carry out a plan.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Branches under way at once; at least one.
+    /// Replicas that are taken from their sources at once, and as many others that connect to theirs; at least one.
     pub max_parallel: usize,
     /// Fires when no further step is to begin. What was begun is put back.
     pub cancelled: CancellationToken,
@@ -35,7 +35,7 @@ impl Default for Options {
 /// Dropping the future is safe at any moment: an order that is on its way may still happen, as when the process dies.
 pub async fn execute<F: Fleet, L: Ledger>(plan: &Plan, fleet: &F, ledger: &L, options: &Options) -> Report {
     let means = Means { fleet, ledger, cancelled: &options.cancelled };
-    let head = branch::in_order(means, Part::Head, &plan.head).await;
+    let head = branch::in_order(means, Part::Head, &plan.head, None).await;
     let mut touched = !plan.head.is_empty();
     let mut ended: Vec<Branched> = Vec::new();
     let mut ending = match head {
@@ -61,28 +61,21 @@ pub async fn execute<F: Fleet, L: Ledger>(plan: &Plan, fleet: &F, ledger: &L, op
     Report { branches: report(plan, ended, &ending), ending, tail_errors, touched }
 }
 
-/// All branches, at most so many at once, in the order of the plan. A lost ledger lets none begin any more.
+/// All branches, in the order of the plan, as many at once as the lanes let through. A lost ledger lets none begin any more.
 async fn branches<F: Fleet, L: Ledger>(means: Means<'_, F, L>, plan: &Plan, options: &Options) -> Vec<Branched> {
-    let lost = CancellationToken::new();
-    let work: Vec<_> = plan
-        .branches
-        .iter()
-        .enumerate()
-        .map(|(index, branch)| {
-            let lost = &lost;
-            async move {
-                let ended = one(means, index, branch, options, lost).await;
-                if ended.stop.is_some() {
-                    lost.cancel();
-                }
-                (index, ended)
+    let (lost, lanes) = (CancellationToken::new(), Lanes::new(options.max_parallel));
+    let work = plan.branches.iter().enumerate().map(|(index, branch)| {
+        let (lost, lanes) = (&lost, &lanes);
+        async move {
+            let ended = one(means, index, branch, options, lanes, lost).await;
+            if ended.stop.is_some() {
+                lost.cancel();
             }
-        })
-        .collect();
-    let mut ended: Vec<(usize, Branched)> =
-        futures::stream::iter(work).buffer_unordered(options.max_parallel.max(1)).collect().await;
-    ended.sort_by_key(|(index, _)| *index);
-    ended.into_iter().map(|(_, branch)| branch).collect()
+            ended
+        }
+    });
+    // Each waits for the lane in the order in which it is first polled: that of the plan.
+    futures::future::join_all(work).await
 }
 
 async fn one<F: Fleet, L: Ledger>(
@@ -90,16 +83,18 @@ async fn one<F: Fleet, L: Ledger>(
     index: usize,
     branch: &Branch,
     options: &Options,
+    lanes: &Lanes,
     lost: &CancellationToken,
 ) -> Branched {
     if let Some(reason) = options.withheld.get(&branch.instance) {
         return Branched::not_begun(reason);
     }
+    let place = lanes.enter().await;
     // The ledger would refuse each of them anyway; this saves asking.
     if lost.is_cancelled() {
         return Branched::not_begun("the operation had to stop");
     }
-    branch::run(means, index, branch).await
+    branch::run(means, index, branch, place).await
 }
 
 fn ending_of(ended: &[Branched]) -> Ending {

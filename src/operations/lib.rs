@@ -25,6 +25,7 @@
 mod branch;
 mod execute;
 mod fleet;
+mod lanes;
 mod ledger;
 mod mysql_fleet;
 mod outcome;

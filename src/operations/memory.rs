@@ -32,8 +32,8 @@ pub(crate) struct Memory {
     pub(crate) servers: Mutex<BTreeMap<InstanceKey, ServerFacts>>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) sent: Mutex<Vec<(InstanceKey, Action)>>,
-    /// Most orders under way at once.
-    pub(crate) under_way: Mutex<(usize, usize)>,
+    /// Orders under way at once, now and at most: those that start threads, and the others.
+    pub(crate) under_way: Mutex<[(usize, usize); 2]>,
 }
 
 impl Memory {
@@ -60,7 +60,11 @@ impl Memory {
 
     pub(crate) fn change(&self, on: &InstanceKey, action: &Action) {
         let mut servers = self.servers.lock().unwrap();
-        let Some(replica) = servers.get_mut(on).and_then(|facts| facts.replica.as_mut()) else { return };
+        let Some(facts) = servers.get_mut(on) else { return };
+        if *action == Action::ResetReplica {
+            facts.replica = None;
+        }
+        let Some(replica) = facts.replica.as_mut() else { return };
         let state = |running| if running { ThreadState::Running } else { ThreadState::Stopped };
         match action {
             Action::Stop { threads } | Action::Start { threads } => {
@@ -106,13 +110,13 @@ impl Fleet for Memory {
             sent.push((change.on.clone(), change.action.clone()));
             sent.len()
         };
+        let kind = usize::from(!matches!(change.action, Action::Start { .. }));
         {
-            let mut under_way = self.under_way.lock().unwrap();
-            under_way.0 += 1;
-            under_way.1 = under_way.1.max(under_way.0);
+            let count = &mut self.under_way.lock().unwrap()[kind];
+            *count = (count.0 + 1, count.1.max(count.0 + 1));
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
-        self.under_way.lock().unwrap().0 -= 1;
+        self.under_way.lock().unwrap()[kind].0 -= 1;
         let on = change.on.clone();
         for fault in &self.faults {
             match fault {

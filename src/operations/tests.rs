@@ -236,14 +236,16 @@ async fn branches_run_side_by_side_within_the_limit_and_fail_alone() {
 
 #[tokio::test(start_paused = true)]
 async fn the_next_branch_begins_while_the_one_before_connects() {
-    let memory = world(&[]);
+    let servers =
+        [("p", ServerFacts::default()), ("a", replica_of("p")), ("b", replica_of("p")), ("z", replica_of("p"))];
+    let memory = Memory::new(&servers, &[]);
     let plan = plan(vec![branch("a", "z", &memory), branch("b", "z", &memory)]);
     let options = Options { max_parallel: 1, ..Options::default() };
     let begun = Instant::now();
     let report = execute(&plan, &memory, &Book::default(), &options).await;
     assert!(report.branches.iter().all(|one| one.result.is_done()), "{report:?}");
     // Six orders of 100 ms each, of which two are under way at the same time.
-    assert_eq!(begun.elapsed().as_millis(), 500);
+    assert!(begun.elapsed() < Duration::from_millis(600), "{:?}", begun.elapsed());
     assert_eq!(memory.under_way.lock().unwrap().map(|(_, most)| most), [1, 1], "one is changed, one connects");
 }
 
