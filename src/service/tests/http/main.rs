@@ -8,4 +8,5 @@ mod listening;
 mod operating;
 mod operations;
 mod reading;
+mod recoveries;
 mod rest;

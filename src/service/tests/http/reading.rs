@@ -102,7 +102,7 @@ async fn what_is_unknown_says_so_in_the_words_clients_match() {
             ("/api/raft-peers", "raft-nodes: not running with raft setup"),
             ("/api/match/db3/3306/db2/3306", "not built yet: Pseudo-GTID"),
             ("/api/regroup-replicas-bls/db1/3306", "not built yet: binlog servers"),
-            ("/api/graceful-master-takeover/shop", "not built yet: recovery"),
+            ("/api/submit-masters-to-kv-stores/shop", "not built yet: key-value stores"),
             ("/api/discovery-metrics-raw/60", "not built yet: figures of this kind; see /metrics"),
             (
                 "/api/register-candidate/db2/3306/must",
