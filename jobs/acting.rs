@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::instance::InstanceKey;
-use domain::plan::{Baseline, Plan, running_threads};
+use domain::plan::{Baseline, Plan, Request, running_threads};
 use operations::{Ending, MySqlFleet, Options, Report, Resolver, StoreLedger, execute};
 use queue::{Attempt, JobError};
 use store::maintenance::{Claim, FencingToken};
@@ -24,7 +24,7 @@ use crate::Context;
 use crate::context::Configuration;
 pub(crate) use put_back::Expected;
 use world::named;
-pub(crate) use world::{Gathered, Hurry, gather, gather_around, look_again, members};
+pub(crate) use world::{Eyes, Gathered, Hurry, gather, gather_around, look_again, members};
 
 /// Locks taken before a plan is final hold for this long: two looks at the whole cluster and a plan.
 pub(crate) const LOCK_FOR: Duration = Duration::from_secs(60);
@@ -44,6 +44,11 @@ pub(crate) struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// By what it looks.
+    pub(crate) fn eyes(&self) -> Eyes<'_> {
+        Eyes { ctx: self.ctx, config: self.config }
+    }
+
     /// Waits until nothing that an earlier run was allowed to send can still be sent.
     pub(crate) async fn wait_for_the_lost(&self) -> Result<(), JobError> {
         loop {
@@ -72,12 +77,28 @@ impl Work<'_> {
         let fleet = MySqlFleet::new(&self.ctx.prober, self.resolver(), names, query);
         let report = execute(plan, &fleet, &ledger, options).await;
         match &report.ending {
-            Ending::Fenced(reason) => Err(JobError::give_up(format!(
-                "operation {} was taken from {}: {reason}",
-                self.operation.id, self.attempt.worker
-            ))),
+            Ending::Fenced(reason) => Err(self.fenced(reason).await),
             Ending::LedgerAway(reason) => Err(JobError::retry(reason.clone())),
             Ending::Ended | Ending::HeadFailed(_) | Ending::Cancelled => Ok(report),
+        }
+    }
+
+    /// A lock was lost. Whoever ends the lock of an operation wants that to stop; clients wait for a recovery: unless another
+    /// worker has it, it is taken up again, with new locks.
+    async fn fenced(&self, reason: &str) -> JobError {
+        let (id, worker) = (self.operation.id, &self.attempt.worker);
+        let lost = || JobError::give_up(format!("operation {id} was taken from {worker}: {reason}"));
+        if !matches!(self.operation.request, Request::Recover { .. }) {
+            return lost();
+        }
+        let ours = async {
+            let mut conn = self.ctx.pool.acquire().await.map_err(JobError::retry)?;
+            store::operations::is_ours(&mut conn, self.run).await.map_err(JobError::retry)
+        };
+        match ours.await {
+            Ok(true) => JobError::retry(format!("a lock of operation {id} was lost: {reason}")),
+            Ok(false) => lost(),
+            Err(error) => error,
         }
     }
 

@@ -207,7 +207,7 @@ impl<'a> Recovering<'a> {
 
     /// Locks every member of the cluster that can be had: one that somebody else holds is left alone.
     async fn lock(&mut self) -> Result<(), JobError> {
-        let keys = members(&self.work, &self.named()).await?;
+        let keys = members(self.work.eyes(), &self.named()).await?;
         self.held = self.work.lock_what_is_free(&keys, &mut self.tokens, LOCK_PATIENCE).await?;
         for held in self.held.values() {
             self.journal.note(Line::Fact, format!("{held}; it is left out"));
@@ -234,7 +234,7 @@ impl<'a> Recovering<'a> {
     /// Asks all members now. One that hangs must not cost a second each time.
     async fn look(&self) -> Result<Gathered, JobError> {
         let hurry = Hurry { server: &self.row.failed, at_most: SILENT_BEFORE };
-        gather_around(&self.work, &self.named(), Some(hurry)).await
+        gather_around(self.work.eyes(), &self.named(), Some(hurry)).await
     }
 
     /// What an earlier run, or an earlier round, chose.
@@ -261,9 +261,7 @@ impl<'a> Recovering<'a> {
 
     /// Keeps a plan with what ran before, carries it out under our locks, and tells what became of it.
     async fn execute(&mut self, plan: &Plan, gathered: &Gathered) -> Result<Report, JobError> {
-        if let Err(flaws) = domain::plan::check(plan) {
-            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
-            let error = format!("the plan is not sound, nothing of it was done: {}", flaws.join("; "));
+        if let Some(error) = self.unfit(plan) {
             self.trouble(error.clone());
             return Ok(Report {
                 branches: Vec::new(),
@@ -295,6 +293,17 @@ impl<'a> Recovering<'a> {
             self.trouble(error);
         }
         Ok(report)
+    }
+
+    /// Why nothing of a plan can be done: it is not sound, or what all of it needs is not locked.
+    fn unfit(&self, plan: &Plan) -> Option<String> {
+        if let Err(flaws) = domain::plan::check(plan) {
+            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
+            return Some(format!("the plan is not sound, nothing of it was done: {}", flaws.join("; ")));
+        }
+        let shared = plan.head.iter().chain(&plan.tail).map(|step| &step.on);
+        let unlocked = shared.into_iter().find(|key| !self.tokens.contains_key(key))?;
+        Some(self.held.get(unlocked).cloned().unwrap_or_else(|| format!("{unlocked} is not locked")))
     }
 
     /// Branches that need a server we have no lock on.

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use domain::instance::InstanceKey;
 use domain::operation::World;
-use domain::plan::{Baseline, Plan, Refusal, Request, Rule};
+use domain::plan::{Baseline, Plan, Refusal, Request};
 use domain::recovery::rejoin::{self, Judgement};
 use operations::OperationOutcome;
 use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
@@ -27,7 +27,7 @@ use store::recoveries::NewEvent;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use crate::acting::{Gathered, LOCK_FOR, Tokens, Work, gather_around, look_again, note_running, options};
+use crate::acting::{Eyes, Gathered, LOCK_FOR, Tokens, Work, gather_around, look_again, note_running, options};
 
 /// Who does it.
 const OWNER: &str = "orchestrator";
@@ -104,72 +104,84 @@ impl Returning<'_> {
     /// The word for where it stands now.
     async fn settle(&self) -> Result<&'static str, JobError> {
         let key = &self.former.key;
-        match self.act(Part::Close).await? {
-            Acted::Done => self.tell(&format!("{key} came back and is closed to writes")).await,
-            Acted::AlreadySo => {}
-            Acted::Primary => {
-                let mut conn = self.ctx.pool.acquire().await.map_err(JobError::retry)?;
-                store::former_primaries::forget(&mut conn, key).await.map_err(JobError::retry)?;
-                drop(conn);
-                self.tell(&format!("{key} is the source of {} by now: it is a primary again", self.primary)).await;
-                return Ok("primary");
+        let mut gathered = self.look().await?;
+        if !answers(&gathered, key) {
+            return Ok("silent");
+        }
+        if self.is_primary_again(&gathered) {
+            let mut conn = self.ctx.pool.acquire().await.map_err(JobError::retry)?;
+            store::former_primaries::forget(&mut conn, key).await.map_err(JobError::retry)?;
+            drop(conn);
+            self.tell(&format!("{key} is the source of {} by now: it is a primary again", self.primary)).await;
+            return Ok("primary");
+        }
+        match self.act(Part::Close, &gathered).await? {
+            Acted::Done => {
+                self.tell(&format!("{key} came back and is closed to writes")).await;
+                gathered = self.look().await?;
             }
-            Acted::Not(reason) => return Err(JobError::give_up(format!("{key} is not closed: {reason}"))),
+            Acted::AlreadySo => {}
+            Acted::Not(reason) => {
+                tracing::warn!(instance.key = %key, reason, "a former primary is not closed");
+                return Ok("open");
+            }
         }
         let mut former = self.former.clone();
         if former.state == FormerState::Lost {
             self.set_state(&former, FormerState::Fenced, "").await?;
             former.state = FormerState::Fenced;
         }
-        match self.judge().await? {
-            Some(Judgement::Errant(set)) => {
+        let (Some(one), Some(primary)) = (gathered.instances.get(key), gathered.instances.get(&self.primary)) else {
+            return Ok("fenced");
+        };
+        if !primary.check.is_valid() {
+            return Ok("fenced");
+        }
+        match rejoin::judge(one, primary, &self.former.gtid) {
+            Judgement::Errant(set) => {
                 self.set_state(&former, FormerState::Errant, &set).await?;
                 self.tell(&format!("{key} has transactions that {} lacks, it is left alone: {set}", self.primary))
                     .await;
                 Ok("errant")
             }
-            Some(Judgement::Contained) if self.is_wanted().await? => match self.act(Part::Attach).await? {
-                Acted::Done | Acted::AlreadySo => {
-                    self.set_state(&former, FormerState::Rejoined, "").await?;
-                    self.tell(&format!("{key} replicates from {}", self.primary)).await;
-                    Ok("rejoined")
-                }
-                Acted::Primary => Ok("fenced"),
-                Acted::Not(reason) => Err(JobError::give_up(format!("{key} stays closed and alone: {reason}"))),
-            },
-            Some(Judgement::Contained) => self.follows_already(&former).await,
-            Some(Judgement::Unknown(reason)) => {
+            Judgement::Contained => self.attach(&former, &gathered).await,
+            Judgement::Unknown(reason) => {
                 tracing::info!(instance.key = %key, reason, "whether a former primary has errant transactions is unknown");
                 Ok("fenced")
             }
-            None => Ok("fenced"),
         }
     }
 
-    /// People may have attached it.
-    async fn follows_already(&self, former: &Former) -> Result<&'static str, JobError> {
-        let known = store::instances::read(&self.ctx.pool, &former.key).await.map_err(JobError::retry)?;
-        if known.is_some_and(|one| one.facts.is_replica_running()) {
-            self.set_state(former, FormerState::Rejoined, "").await?;
-            return Ok("rejoined");
+    /// It has nothing of its own.
+    async fn attach(&self, former: &Former, gathered: &Gathered) -> Result<&'static str, JobError> {
+        let key = &former.key;
+        let one = gathered.instances.get(key);
+        let follows =
+            one.is_some_and(|one| one.facts.is_replica_running() && one.facts.source() == Some(&self.primary));
+        if !follows {
+            if !self.is_wanted().await? {
+                return Ok("fenced");
+            }
+            if let Acted::Not(reason) = self.act(Part::Attach, gathered).await? {
+                tracing::warn!(instance.key = %key, reason, "a former primary stays closed and alone");
+                return Ok("fenced");
+            }
         }
-        Ok("fenced")
+        self.set_state(former, FormerState::Rejoined, "").await?;
+        self.tell(&format!("{key} replicates from {}", self.primary)).await;
+        Ok("rejoined")
     }
 
-    /// `None`: one of both does not answer.
-    async fn judge(&self) -> Result<Option<Judgement>, JobError> {
-        // The primary last: what it has written since is no lack.
-        for key in [&self.former.key, &self.primary] {
-            let observation = crate::probing::probe_one(self.ctx, key).await;
-            crate::probing::record(self.ctx, &self.ctx.config.get(), vec![observation]).await?;
-        }
-        let both = [self.former.key.clone(), self.primary.clone()];
-        let found = store::instances::read_many(&self.ctx.pool, &both).await.map_err(JobError::retry)?;
-        let of = |key: &InstanceKey| found.iter().find(|one| one.key == *key && one.check.is_valid());
-        Ok(match (of(&self.former.key), of(&self.primary)) {
-            (Some(former), Some(primary)) => Some(rejoin::judge(former, primary, &self.former.gtid)),
-            _ => None,
-        })
+    async fn look(&self) -> Result<Gathered, JobError> {
+        let config = self.ctx.config.get();
+        let eyes = Eyes { ctx: self.ctx, config: &config };
+        gather_around(eyes, &[self.former.key.clone(), self.primary.clone()], None).await
+    }
+
+    /// Somebody has turned the roles round.
+    fn is_primary_again(&self, gathered: &Gathered) -> bool {
+        let primary = gathered.instances.get(&self.primary);
+        primary.is_some_and(|one| one.check.is_valid() && one.facts.source() == Some(&self.former.key))
     }
 
     /// `RejoinFormerPrimary`.
@@ -184,13 +196,18 @@ impl Returning<'_> {
         Ok(names.iter().any(|name| filter.matches(name, aliases.get(name).unwrap_or(name))))
     }
 
-    /// One change, as an operation of its own.
-    async fn act(&self, part: Part) -> Result<Acted, JobError> {
+    /// One change, as an operation of its own, if there is anything to be changed.
+    async fn act(&self, part: Part, gathered: &Gathered) -> Result<Acted, JobError> {
         let key = self.former.key.clone();
         let request = match part {
             Part::Close => Request::SetReadOnly { instance: key },
             Part::Attach => Request::Relocate { instance: key, below: self.primary.clone() },
         };
+        match self.plan(&request, &part, gathered) {
+            Ok(Some(_)) => {}
+            Ok(None) => return Ok(Acted::AlreadySo),
+            Err(refusal) => return Ok(Acted::Not(refusal.to_string())),
+        }
         let pool = &self.ctx.pool;
         let mut tx = pool.begin().await.map_err(JobError::retry)?;
         let new =
@@ -221,15 +238,13 @@ impl Returning<'_> {
         if let Some(held) = held.into_values().next() {
             return Ok(Acted::Not(held));
         }
-        let gathered = gather_around(work, &[self.former.key.clone(), self.primary.clone()], None).await?;
-        let primary = gathered.instances.get(&self.primary);
-        if primary.is_some_and(|one| one.check.is_valid() && one.facts.source() == Some(&self.former.key)) {
-            return Ok(Acted::Primary);
+        let gathered = self.look().await?;
+        if self.is_primary_again(&gathered) {
+            return Ok(Acted::Not(format!("{} replicates from it", self.primary)));
         }
-        let plan = match self.plan(work, part, &gathered) {
+        let plan = match self.plan(&work.operation.request, part, &gathered) {
             Ok(Some(plan)) => plan,
             Ok(None) => return Ok(Acted::AlreadySo),
-            Err(refusal) if refusal.rule == Rule::AlreadySo => return Ok(Acted::AlreadySo),
             Err(refusal) => return Ok(Acted::Not(refusal.to_string())),
         };
         if let Err(flaws) = domain::plan::check(&plan) {
@@ -249,7 +264,7 @@ impl Returning<'_> {
         Ok(if errors.is_empty() { Acted::Done } else { Acted::Not(errors.join("; ")) })
     }
 
-    fn plan(&self, work: &Work<'_>, part: &Part, gathered: &Gathered) -> Result<Option<Plan>, Refusal> {
+    fn plan(&self, request: &Request, part: &Part, gathered: &Gathered) -> Result<Option<Plan>, Refusal> {
         let baseline = Baseline::new();
         let world = World {
             instances: &gathered.instances,
@@ -259,7 +274,6 @@ impl Returning<'_> {
             policy: &gathered.policy,
             now: gathered.now,
         };
-        let request = &work.operation.request;
         match part {
             Part::Close => rejoin::fence(&world, &self.former.key, request),
             Part::Attach => rejoin::plan(&world, &self.former.key, &self.primary, &self.former.gtid, request),
@@ -286,15 +300,16 @@ impl Returning<'_> {
 enum Acted {
     Done,
     AlreadySo,
-    /// The present primary replicates from it: somebody made it the primary again.
-    Primary,
     Not(String),
+}
+
+fn answers(gathered: &Gathered, key: &InstanceKey) -> bool {
+    gathered.instances.get(key).is_some_and(|one| one.check.is_valid())
 }
 
 async fn finish(work: &Work<'_>, acted: &Acted) -> Result<(), JobError> {
     let (state, error) = match acted {
         Acted::Done | Acted::AlreadySo => (State::Done, String::new()),
-        Acted::Primary => (State::Refused, "it is the primary again".to_owned()),
         Acted::Not(reason) => (State::Failed, reason.clone()),
     };
     let operation = &work.operation;

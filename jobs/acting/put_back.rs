@@ -29,7 +29,7 @@ impl Work<'_> {
         wanted: &Baseline,
         expected: Expected,
     ) -> Result<Vec<String>, JobError> {
-        let gathered = gather_around(self, &around(self, wanted), None).await?;
+        let gathered = gather_around(self.eyes(), &around(self, wanted), None).await?;
         let mut branches = Vec::new();
         let mut errors = Vec::new();
         for (key, wanted) in wanted {

@@ -9,6 +9,8 @@ use futures::StreamExt;
 use queue::JobError;
 
 use super::Work;
+use crate::Context;
+use crate::context::Configuration;
 use crate::policies::planner_policy;
 use crate::probing;
 
@@ -41,31 +43,38 @@ pub(crate) struct Hurry<'a> {
     pub(crate) at_most: Duration,
 }
 
+/// By what servers are asked and answers recorded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Eyes<'a> {
+    pub(crate) ctx: &'a Context,
+    pub(crate) config: &'a Configuration,
+}
+
 /// Asks every member of the clusters that the request names, see [`gather_around`].
 pub(crate) async fn gather(work: &Work<'_>) -> Result<Gathered, JobError> {
-    gather_around(work, &named(work), None).await
+    gather_around(work.eyes(), &named(work), None).await
 }
 
 /// Asks every member of the clusters of these servers, records the answers, and reads everything back. A server that does
 /// not answer is there with what it last said, and with its failure.
 pub(crate) async fn gather_around(
-    work: &Work<'_>,
+    eyes: Eyes<'_>,
     named: &[InstanceKey],
     hurry: Option<Hurry<'_>>,
 ) -> Result<Gathered, JobError> {
-    let known = load(work, named).await?;
+    let known = load(eyes, named).await?;
     let silent = |hurry: &Hurry<'_>| known.get(hurry.server).is_some_and(|one| !one.check.is_valid());
     let hurry = hurry.filter(silent);
-    ask(work, known.into_keys().collect(), hurry).await?;
-    let now = async { store::database_now(&work.ctx.pool).await.map_err(JobError::retry) };
-    let (instances, now) = futures::future::try_join(load(work, named), now).await?;
-    let equivalences = equivalences(work, named, &instances).await?;
-    Ok(Gathered { instances, equivalences, policy: planner_policy(work.config), now })
+    ask(eyes, known.into_keys().collect(), hurry).await?;
+    let now = async { store::database_now(&eyes.ctx.pool).await.map_err(JobError::retry) };
+    let (instances, now) = futures::future::try_join(load(eyes, named), now).await?;
+    let equivalences = equivalences(eyes, named, &instances).await?;
+    Ok(Gathered { instances, equivalences, policy: planner_policy(eyes.config), now })
 }
 
 /// The members of the clusters of these servers, and whoever is around these, as they are known.
-pub(crate) async fn members(work: &Work<'_>, named: &[InstanceKey]) -> Result<Vec<InstanceKey>, JobError> {
-    Ok(load(work, named).await?.into_keys().collect())
+pub(crate) async fn members(eyes: Eyes<'_>, named: &[InstanceKey]) -> Result<Vec<InstanceKey>, JobError> {
+    Ok(load(eyes, named).await?.into_keys().collect())
 }
 
 /// The servers that the request names.
@@ -78,16 +87,16 @@ pub(super) fn named(work: &Work<'_>) -> Vec<InstanceKey> {
 /// Asks and records these servers after they were changed, so that readers see it at once. A failure costs only time: the
 /// next slot asks them, too.
 pub(crate) async fn look_again(work: &Work<'_>, servers: &[InstanceKey]) {
-    if let Err(error) = ask(work, servers.to_vec(), None).await {
+    if let Err(error) = ask(work.eyes(), servers.to_vec(), None).await {
         tracing::warn!(operation.id = work.operation.id, %error, "cannot record what the changed servers say");
     }
 }
 
-async fn ask(work: &Work<'_>, servers: Vec<InstanceKey>, hurry: Option<Hurry<'_>>) -> Result<(), JobError> {
+async fn ask(eyes: Eyes<'_>, servers: Vec<InstanceKey>, hurry: Option<Hurry<'_>>) -> Result<(), JobError> {
     let probes: Vec<_> = servers
         .into_iter()
         .map(|key| async move {
-            let probe = probing::probe_one(work.ctx, &key);
+            let probe = probing::probe_one(eyes.ctx, &key);
             match hurry.filter(|hurry| *hurry.server == key) {
                 // No answer so soon is no failure to be recorded: the failure before it stands.
                 Some(hurry) => tokio::time::timeout(hurry.at_most, probe).await.ok(),
@@ -99,12 +108,12 @@ async fn ask(work: &Work<'_>, servers: Vec<InstanceKey>, hurry: Option<Hurry<'_>
     let mut observations: Vec<_> = asked.into_iter().flatten().collect();
     // Our own want of means says nothing about a server.
     observations.retain(|one| !matches!(&one.answer, Answer::Failed(failure) if failure.kind == FailureKind::Local));
-    probing::record(work.ctx, work.config, observations).await
+    probing::record(eyes.ctx, eyes.config, observations).await
 }
 
 /// The members of the clusters of the servers named, and whoever is around these.
-async fn load(work: &Work<'_>, named: &[InstanceKey]) -> Result<BTreeMap<InstanceKey, Instance>, JobError> {
-    let pool = &work.ctx.pool;
+async fn load(eyes: Eyes<'_>, named: &[InstanceKey]) -> Result<BTreeMap<InstanceKey, Instance>, JobError> {
+    let pool = &eyes.ctx.pool;
     let found = store::instances::read_many(pool, named).await.map_err(JobError::retry)?;
     let mut instances: BTreeMap<InstanceKey, Instance> = BTreeMap::new();
     let mut clusters: Vec<&str> = found.iter().map(|one| one.placement.cluster_name.as_str()).collect();
@@ -135,7 +144,7 @@ async fn load(work: &Work<'_>, named: &[InstanceKey]) -> Result<BTreeMap<Instanc
 
 /// Equal places in the logs of the servers named and of their sources.
 async fn equivalences(
-    work: &Work<'_>,
+    eyes: Eyes<'_>,
     named: &[InstanceKey],
     instances: &BTreeMap<InstanceKey, Instance>,
 ) -> Result<Vec<Equivalence>, JobError> {
@@ -143,7 +152,7 @@ async fn equivalences(
     let servers: BTreeSet<&InstanceKey> = named.iter().chain(sources).collect();
     let mut all = Vec::new();
     for key in servers {
-        let pairs = store::equivalences::of_server(&work.ctx.pool, key).await.map_err(JobError::retry)?;
+        let pairs = store::equivalences::of_server(&eyes.ctx.pool, key).await.map_err(JobError::retry)?;
         let place = |(server, at)| LogPlace { server, at };
         all.extend(pairs.into_iter().map(|pair| Equivalence { one: place(pair.one), other: place(pair.other) }));
     }
