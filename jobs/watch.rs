@@ -339,7 +339,7 @@ mod tests {
         watches.is_on.store(true, Ordering::Relaxed);
         watches.see(&[said("a", facts(None, &["b"])), said("b", facts(Some("a"), &[]))]);
         let a = InstanceKey::new("a", 3306);
-        assert_eq!(watches.current(Duration::MAX).into_keys().collect::<Vec<_>>(), [a.clone()]);
+        assert_eq!(watches.current(Duration::MAX).into_keys().collect::<Vec<_>>(), std::slice::from_ref(&a));
         assert_eq!(watches.replicas(&a), BTreeSet::from([InstanceKey::new("b", 3306)]));
         watches.see(&[said("a", facts(None, &[]))]);
         assert!(watches.current(Duration::MAX).is_empty(), "it has no replicas any more");
