@@ -66,6 +66,24 @@ pub async fn last(db: impl MySqlExecutor<'_>) -> Result<Vec<Change>, Error> {
     rows.iter().map(change).collect::<sqlx::Result<_>>().map_err(Error::doing(DOING))
 }
 
+/// What was said last of those that are sources still, are in no downtime, and have a problem: of a primary that was replaced
+/// nothing is said any more, and its last analysis is history.
+pub async fn troubles(db: impl MySqlExecutor<'_>) -> Result<Vec<Change>, Error> {
+    const DOING: &str = "read what is wrong";
+    let rows = sqlx::query(
+        "SELECT l.hostname, l.port, l.cluster_name, l.code, l.changed_at FROM analysis_last l \
+          WHERE l.code <> 'NoProblem' \
+            AND EXISTS (SELECT 1 FROM instance r WHERE r.source_hostname = l.hostname AND r.source_port = l.port) \
+            AND NOT EXISTS (SELECT 1 FROM downtime d WHERE d.hostname = l.hostname AND d.port = l.port \
+                              AND d.begins_at <= NOW(6) AND d.ends_at > NOW(6)) \
+          ORDER BY l.hostname, l.port",
+    )
+    .fetch_all(db)
+    .await
+    .map_err(Error::doing(DOING))?;
+    rows.iter().map(change).collect::<sqlx::Result<_>>().map_err(Error::doing(DOING))
+}
+
 /// Changes per instance, oldest first.
 pub async fn changelog(db: impl MySqlExecutor<'_>) -> Result<BTreeMap<InstanceKey, Vec<Change>>, Error> {
     const DOING: &str = "read changes of analyses";

@@ -1,6 +1,7 @@
 //! Metrics in the text format of Prometheus: counters and histograms of this process, and gauges about the fleet that
 //! are computed when somebody asks, at most once per second.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +9,14 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use domain::analysis::{Code, Handler};
 use domain::instance::DbMicros;
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 use store::instances::CheckTimes;
 use tokio::sync::Mutex;
 
 use super::site::Site;
-use crate::actions::{Error, jobs, leadership, nodes};
+use crate::actions::{Error, Scope, jobs, leadership, nodes};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// How long one computation serves everybody who asks.
@@ -103,7 +105,44 @@ async fn fill(site: &Site, page: &mut Page) -> Result<(), Error> {
         (label("role", role), count as f64)
     };
     page.gauge("orchestrator_nodes", "Live nodes.", ["service", "worker", "service+worker"].map(live));
+    recoveries(&scope, page).await
+}
+
+/// What is wrong by the leader's last analyses, and what is being done about it.
+async fn recoveries(scope: &Scope, page: &mut Page) -> Result<(), Error> {
+    let mut problems: BTreeMap<String, f64> = BTreeMap::new();
+    for one in store::analyses::troubles(&scope.pool).await? {
+        let acts = Code::parse(&one.code).map_or("nothing", |code| acts(code.handler()));
+        let labels = [label("cluster", &one.cluster_name), label("code", &one.code), label("acts", acts)].join(",");
+        *problems.entry(labels).or_default() += 1.0;
+    }
+    let help = "Sources with a problem and without downtime, by the leader's last analysis.";
+    page.gauge("orchestrator_problems", help, problems);
+    let open = store::recoveries::open(&scope.pool).await?.len();
+    page.gauge("orchestrator_recoveries_open", "Recoveries under way.", [(NO_LABEL, open as f64)]);
+    let blocked = store::recoveries::blocked(&scope.pool, None).await?.len();
+    page.gauge(
+        "orchestrator_recoveries_blocked",
+        "Failures whose recovery an earlier one blocks.",
+        [(NO_LABEL, blocked as f64)],
+    );
+    let disabled = f64::from(store::recovery_switch::is_disabled(&scope.pool).await?);
+    page.gauge("orchestrator_recoveries_disabled", "Recoveries are disabled everywhere.", [(NO_LABEL, disabled)]);
     Ok(())
+}
+
+/// Whether a recovery, a notice, or nothing follows.
+fn acts(handler: Handler) -> &'static str {
+    match handler {
+        Handler::DeadPrimary
+        | Handler::DeadCoPrimary
+        | Handler::DeadIntermediate
+        | Handler::DeadGroupMember
+        | Handler::NonWriteable
+        | Handler::SemiSync => "recovery",
+        Handler::NotifyOnly => "notice",
+        Handler::Nothing => "nothing",
+    }
 }
 
 /// How long ago each instance was last checked.
@@ -168,6 +207,20 @@ fn label(name: &str, value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn alerts_are_about_figures_that_there_are() {
+        let rules = include_str!("../../../ops/alerts/orchestrator.rules.yml");
+        let name = regex::Regex::new(r"\borchestrator_[a-z_]+").expect("pattern");
+        let source = include_str!("metrics.rs");
+        let mut names: Vec<&str> = name.find_iter(rules).map(|found| found.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert!(names.len() > 5, "{names:?}");
+        for name in names {
+            assert!(source.contains(&format!("\"{name}\"")), "nobody writes {name}");
+        }
+    }
 
     #[test]
     fn poll_ages_are_cumulative_and_labels_are_escaped() {

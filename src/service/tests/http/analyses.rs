@@ -94,6 +94,15 @@ async fn changes_of_analyses_are_kept() {
         let codes: Vec<&str> =
             changes.iter().filter_map(|one| one.as_str()?.split_once(';')).map(|(_, code)| code).collect();
         assert_eq!(codes, ["UnreachableMaster,", "DeadMaster,"]);
+        let scraped = fleet.ok("/metrics").await;
+        for line in [
+            r#"orchestrator_problems{cluster="db1:3306",code="DeadMaster",acts="recovery"} 1"#,
+            "orchestrator_recoveries_open 0",
+            "orchestrator_recoveries_blocked 0",
+            "orchestrator_recoveries_disabled 0",
+        ] {
+            assert!(scraped.lines().any(|found| found == line), "{line} in\n{scraped}");
+        }
     })
     .await;
 }
