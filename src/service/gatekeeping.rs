@@ -12,6 +12,7 @@ use domain::recovery::gates::{DetectionHooks, Question, Recent, UnderWay, Verdic
 use domain::recovery::{Choice, Scene, preview};
 use jobs::Configuration;
 use sqlx::MySqlPool;
+use store::hook_runs::{HookOwner, HookState};
 use store::maintenance::Maintenance;
 use store::recoveries::{FAILURE_BLOCK, Kind, Recovery};
 
@@ -121,6 +122,25 @@ impl Circumstances {
             now: self.now,
         })
     }
+}
+
+/// How the hooks of a detection stand.
+pub(crate) async fn hooks_of(
+    pool: &MySqlPool,
+    config: &Configuration,
+    detection: u64,
+) -> Result<DetectionHooks, store::Error> {
+    let wanted = config.settings.hooks.on_failure_detection_processes.len();
+    let runs = store::hook_runs::of(pool, HookOwner::Detection(detection)).await?;
+    let failed = |state: HookState| matches!(state, HookState::Failed | HookState::TimedOut | HookState::Unknown);
+    let ended = runs.iter().filter(|one| one.state != HookState::Begun).count();
+    Ok(if wanted == 0 || (ended >= wanted && !runs.iter().any(|one| failed(one.state))) {
+        DetectionHooks::Clear
+    } else if runs.iter().any(|one| failed(one.state)) {
+        DetectionHooks::Failed
+    } else {
+        DetectionHooks::Pending
+    })
 }
 
 /// Who would be promoted, or why nobody; `None`: this kind of finding promotes nobody.

@@ -139,6 +139,21 @@ impl Fleet {
         Ok(())
     }
 
+    /// Changes settings of a running process, and of every command and process from now on; returns when it has taken
+    /// them up.
+    pub async fn reload(&mut self, name: &str, settings: Value) -> Result<()> {
+        const SAID: &str = "reloaded the configuration";
+        let before = self.log(name)?.matches(SAID).count();
+        merge(&mut self.settings, settings);
+        self.write_config("cli", 0)?;
+        self.write_config(name, self.port(name)?)?;
+        self.signal(name, "HUP")?;
+        wait::until(&format!("{name} reloads"), START_LIMIT, || async {
+            Ok((self.log(name)?.matches(SAID).count() > before).then_some(()))
+        })
+        .await
+    }
+
     /// Runs one command against the backend.
     pub async fn run(&self, args: &[&str]) -> Result<Output> {
         self.run_configured(&self.config_path("cli"), args).await

@@ -10,8 +10,10 @@ use domain::instance::{DbMicros, FailureKind, Instance, InstanceKey, ThreadState
 use domain::recovery::gates::{DetectionHooks, Gate, Verdict, all_open};
 use domain::recovery::{Choice, Verdict as Judged};
 
+use store::detections::Filter;
+
 use super::{Error, Scope, instances};
-use crate::gatekeeping::{Circumstances, Subject, candidate, confirmation_of};
+use crate::gatekeeping::{Circumstances, Subject, candidate, confirmation_of, hooks_of};
 
 /// What is said of a failure that is only supposed.
 const SUPPOSED: &str = "not seen: supposed";
@@ -22,16 +24,18 @@ pub async fn explain(scope: &Scope, cluster_name: &str) -> Result<Explanation, E
     let circumstances = Circumstances::read(&scope.pool, &[cluster_name.to_owned()], &scope.config).await?;
     let now = circumstances.now();
     let found = findings(&members, scope, now);
-    let case = |finding: &Finding, members: &[Instance], supposed: bool| {
-        explained(finding, members, supposed, &circumstances, scope)
-    };
-    let troubled = found.iter().filter(|one| one.code != Code::NoProblem);
-    let present = troubled.map(|finding| case(finding, &members, false)).collect();
+    let case = |subject: Subject<'_>, supposed: bool| explained(subject, supposed, &circumstances, scope);
+    let mut present = Vec::new();
+    for finding in found.iter().filter(|one| one.code != Code::NoProblem) {
+        let hooks = hooks(scope, finding).await?;
+        present.push(case(Subject { finding, members: &members, held: Duration::ZERO, hooks }, false));
+    }
     let primary = found.iter().find(|one| one.is_primary).map(|one| one.key.clone());
     let supposed = primary.as_ref().and_then(|primary| {
         let dead = without(&members, primary, now);
         let found = findings(&dead, scope, now);
-        found.iter().find(|one| one.key == *primary).map(|finding| case(finding, &dead, true))
+        let finding = found.iter().find(|one| one.key == *primary)?;
+        Some(case(Subject { finding, members: &dead, held: Duration::ZERO, hooks: DetectionHooks::Clear }, true))
     });
     Ok(Explanation {
         cluster: cluster_name.to_owned(),
@@ -47,20 +51,25 @@ fn findings(members: &[Instance], scope: &Scope, now: DbMicros) -> Vec<Finding> 
     analyze(&members, &BTreeMap::new(), &jobs::analysis_policy(&scope.config), now)
 }
 
-fn explained(
-    finding: &Finding,
-    members: &[Instance],
-    supposed: bool,
-    circumstances: &Circumstances,
-    scope: &Scope,
-) -> ExplanationCase {
-    let now = circumstances.now();
+/// How the hooks of its detection stand, if it is registered.
+async fn hooks(scope: &Scope, finding: &Finding) -> Result<DetectionHooks, Error> {
+    let filter = Filter { instance: Some(&finding.key), active: true, ..Filter::default() };
+    let registered = store::detections::list(&scope.pool, &filter).await?;
+    let detection = registered.into_iter().find(|one| one.is_actionable == finding.code.is_actionable());
+    match detection {
+        Some(detection) => Ok(hooks_of(&scope.pool, &scope.config, detection.id).await?),
+        None => Ok(DetectionHooks::Clear),
+    }
+}
+
+fn explained(subject: Subject<'_>, supposed: bool, circumstances: &Circumstances, scope: &Scope) -> ExplanationCase {
+    let (finding, now) = (subject.finding, circumstances.now());
     let confirmation = confirmation_of(finding, circumstances, &scope.config);
     // How long the leader has seen it is known to the leader alone; what is supposed is supposed to last.
     let since = finding.silent_since.filter(|_| !supposed);
     let seen = since.map(|since| Duration::from_micros(u64::try_from(now - since).unwrap_or_default()));
     let held = if supposed { confirmation } else { seen.unwrap_or(confirmation) };
-    let subject = Subject { finding, members, held, hooks: DetectionHooks::Clear };
+    let subject = Subject { held, ..subject };
     let mut verdicts = circumstances.verdicts(subject, &scope.config);
     if supposed && let Some(verdict) = verdicts.iter_mut().find(|one| one.gate == Gate::Confirmation) {
         verdict.reason = format!("it would have to be seen for {:.1} s", confirmation.as_secs_f64());

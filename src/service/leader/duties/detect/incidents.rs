@@ -12,14 +12,17 @@ use jobs::{Configuration, DetectionHooks as RunHooks};
 use queue::NewJob;
 use serde_json::Value;
 use store::detections::NewDetection;
-use store::hook_runs::{HookOwner, HookState};
 use store::recoveries::{NewBlocked, NewRecovery};
 
-use crate::gatekeeping::{Circumstances, Subject, kind_of};
+use crate::gatekeeping::{Circumstances, Subject, hooks_of, kind_of};
 use crate::leader::{DutyError, Leading};
 
 /// A recovery that is held back is said to be so again after this time.
 const SAY_AGAIN: Duration = Duration::from_secs(1);
+
+/// Hooks of a detection that have not all ended are asked for again: they may have been configured since, or their job is
+/// lost. Each runs once, whoever asks.
+const HOOKS_AGAIN: Duration = Duration::from_secs(2);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -32,6 +35,9 @@ struct Incident {
     handler: Handler,
     since: Instant,
     detection: Option<u64>,
+    /// How its hooks have ended, all of them; and when they were last asked for.
+    hooks: Option<DetectionHooks>,
+    hooks_at: Option<Instant>,
     /// The gates that were closed when this was last said, and when.
     said: Option<(Vec<Gate>, Instant)>,
 }
@@ -53,11 +59,14 @@ impl Incidents {
         }
         let names: Vec<String> = clusters.keys().cloned().collect();
         let mut circumstances = Circumstances::read(&leading.handles.pool, &names, config).await?;
-        self.register(leading, config, &circumstances, clusters, &notable).await?;
-        for finding in notable.into_iter().filter(|one| one.code.is_actionable()) {
-            let Some(incident) = self.0.get(&finding.key) else { continue };
+        self.register(leading, &circumstances, clusters, &notable).await?;
+        for finding in notable {
+            let Some(incident) = self.0.get_mut(&finding.key) else { continue };
+            let hooks = hooks(leading, config, incident).await?;
+            if !finding.code.is_actionable() {
+                continue;
+            }
             let members = clusters.get(&finding.cluster_name).map_or(&[][..], Vec::as_slice);
-            let hooks = hooks(leading, config, incident.detection).await?;
             let subject = Subject { finding, members, held: incident.since.elapsed(), hooks };
             let verdicts = circumstances.verdicts(subject, config);
             if !all_open(&verdicts) {
@@ -81,16 +90,17 @@ impl Incidents {
                 handler: one.code.handler(),
                 since: Instant::now(),
                 detection: None,
+                hooks: None,
+                hooks_at: None,
                 said: None,
             });
         }
     }
 
-    /// Registers what is new, with the jobs that run its hooks, in one transaction.
+    /// Registers what is new, in one transaction.
     async fn register(
         &mut self,
         leading: &Leading,
-        config: &Configuration,
         circumstances: &Circumstances,
         clusters: &BTreeMap<String, Vec<Instance>>,
         notable: &[&Finding],
@@ -101,7 +111,6 @@ impl Incidents {
             return Ok(());
         }
         let identity = &leading.handles.identity;
-        let has_hooks = !config.settings.hooks.on_failure_detection_processes.is_empty();
         let mut registered = Vec::with_capacity(new.len());
         let mut transaction = leading.fenced().await?;
         for finding in new {
@@ -133,10 +142,6 @@ impl Incidents {
                         evidence = finding.evidence(circumstances.now()),
                         "detected a failure"
                     );
-                    if has_hooks {
-                        let job = NewJob::of(&RunHooks::new(id))?.term(leading.term.number);
-                        queue::enqueue(&mut transaction, std::slice::from_ref(&job)).await?;
-                    }
                     Some(id)
                 }
                 None => active(&mut transaction, finding, actionable).await?,
@@ -144,9 +149,6 @@ impl Incidents {
             registered.push((finding.key.clone(), id));
         }
         transaction.commit().await?;
-        if has_hooks {
-            leading.handles.bells.work.ring();
-        }
         for (key, id) in registered {
             if let Some(incident) = self.0.get_mut(&key) {
                 incident.detection = id;
@@ -265,17 +267,31 @@ async fn active(
     Ok(all.into_iter().find(|one| one.is_actionable == actionable).map(|one| one.id))
 }
 
-/// How the hooks of a detection stand.
-async fn hooks(leading: &Leading, config: &Configuration, detection: Option<u64>) -> Result<DetectionHooks, DutyError> {
-    let wanted = config.settings.hooks.on_failure_detection_processes.len();
-    let Some(detection) = detection.filter(|_| wanted > 0) else { return Ok(DetectionHooks::Clear) };
-    let runs = store::hook_runs::of(&leading.handles.pool, HookOwner::Detection(detection)).await?;
-    let failed = |state: HookState| matches!(state, HookState::Failed | HookState::TimedOut | HookState::Unknown);
-    if runs.iter().any(|one| failed(one.state)) {
-        return Ok(DetectionHooks::Failed);
+/// How the hooks of a detection stand; asks for those that have not run.
+async fn hooks(
+    leading: &Leading,
+    config: &Configuration,
+    incident: &mut Incident,
+) -> Result<DetectionHooks, DutyError> {
+    let has_hooks = !config.settings.hooks.on_failure_detection_processes.is_empty();
+    let Some(detection) = incident.detection.filter(|_| has_hooks) else { return Ok(DetectionHooks::Clear) };
+    if let Some(ended) = incident.hooks {
+        return Ok(ended);
     }
-    let ended = runs.iter().filter(|one| one.state != HookState::Begun).count();
-    Ok(if ended >= wanted { DetectionHooks::Clear } else { DetectionHooks::Pending })
+    let found = hooks_of(&leading.handles.pool, config, detection).await?;
+    if found != DetectionHooks::Pending {
+        incident.hooks = Some(found);
+        return Ok(found);
+    }
+    if incident.hooks_at.is_none_or(|at| at.elapsed() >= HOOKS_AGAIN) {
+        incident.hooks_at = Some(Instant::now());
+        let job = NewJob::of(&RunHooks::new(detection))?.term(leading.term.number);
+        let mut transaction = leading.fenced().await?;
+        queue::enqueue(&mut transaction, std::slice::from_ref(&job)).await?;
+        transaction.commit().await?;
+        leading.handles.bells.work.ring();
+    }
+    Ok(DetectionHooks::Pending)
 }
 
 /// The finding as it is kept, shown, and told to hooks.
