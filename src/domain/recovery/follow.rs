@@ -1,10 +1,10 @@
 //! May a survivor go below the successor, and how is its place found?
 
-use super::data::{Holding, Received};
+use super::data::Holding;
 use super::scene::Scene;
-use crate::operation::movability;
-use crate::operation::{compatibility, gtid};
-use crate::plan::{Refusal, Rule};
+use crate::instance::Instance;
+use crate::operation::{compatibility, gtid, movability};
+use crate::plan::{Method, Refusal, Rule};
 
 /// Judged when the successor is chosen. `catches_up`: the successor will have all that anybody has received.
 pub(super) fn can_follow(
@@ -27,15 +27,25 @@ pub(super) fn can_follow(
     }
     let (Some(mine), Some(theirs)) = (&one.facts.replica, &other.facts.replica) else { return Ok(()) };
     let at_one_place = mine.source == theirs.source && mine.read == theirs.read;
-    if at_one_place
-        || matches!((&own.received, &successor.received), (Received::Place(a), Received::Place(b)) if a == b)
-    {
+    if at_one_place || can_turn_to_gtid(one, other).is_some() {
         return Ok(());
     }
     Err(no_place(one, other))
 }
 
-pub(super) fn holds_more(one: &crate::instance::Instance, other: &crate::instance::Instance, missing: &str) -> Refusal {
+/// The kind of GTID by which a replica that goes by file and position could find its place: both servers have it, and what the
+/// replica has applied has names.
+pub(super) fn can_turn_to_gtid(one: &Instance, other: &Instance) -> Option<Method> {
+    let method = compatibility::shared_gtid(one, other).ok()?;
+    let (own, theirs) = (&one.facts.gtid, &other.facts.gtid);
+    let known = match method {
+        Method::Gtid => own.mode == "ON" && theirs.mode == "ON" && !own.executed.is_empty(),
+        _ => !own.mariadb_slave_pos.is_empty() && !theirs.mariadb_current_pos.is_empty(),
+    };
+    known.then_some(method)
+}
+
+pub(super) fn holds_more(one: &Instance, other: &Instance, missing: &str) -> Refusal {
     Refusal::new(
         Rule::NotMostAdvanced,
         &one.key,
@@ -44,7 +54,7 @@ pub(super) fn holds_more(one: &crate::instance::Instance, other: &crate::instanc
     )
 }
 
-pub(super) fn no_place(one: &crate::instance::Instance, other: &crate::instance::Instance) -> Refusal {
+pub(super) fn no_place(one: &Instance, other: &Instance) -> Refusal {
     Refusal::new(
         Rule::NoEquivalence,
         &one.key,

@@ -5,7 +5,7 @@
 
 use super::co_primary;
 use super::data::{Holding, Received, holdings};
-use super::follow::{holds_more, no_place};
+use super::follow::{can_turn_to_gtid, holds_more, no_place};
 use super::scene::{Choice, Scene};
 use crate::gtid::GtidSet;
 use crate::instance::{BinlogCoordinates, Instance, InstanceKey};
@@ -13,8 +13,8 @@ use crate::operation::movability::Moving;
 use crate::operation::steps::{self, Change, Part, Relay};
 use crate::operation::{compatibility, gtid, movability};
 use crate::plan::{
-    Action, Condition, Method, Plan, Position, Refusal, SemiSyncSide, Step, Threads, received_is_applied,
-    running_threads,
+    Action, Condition, Method, Plan, Position, Refusal, SemiSyncSide, Step, Threads, missing_of_executed,
+    received_is_applied, running_threads,
 };
 
 /// Seconds for what only switches something.
@@ -149,14 +149,10 @@ fn relay(moving: &Moving<'_>, successor: &Instance, scene: &Scene<'_>) -> Result
 fn by_place(scene: &Scene<'_>, moving: &Moving<'_>, successor: &Instance) -> Result<Part, Refusal> {
     let (one, to) = (moving.instance, &successor.key);
     let here = &moving.replica.read;
-    let there = equal_place(scene, &moving.replica.source, here, to).ok_or_else(|| no_place(one, successor))?;
-    let relay = if received_is_applied(&one.facts) {
-        Relay::Drained
-    } else if gtid::can_drain(moving, scene.world) {
-        Relay::Drain
-    } else {
-        return Err(gtid::unapplied(moving, "a recorded place tells nothing about them"));
+    let Some(there) = equal_place(scene, &moving.replica.source, here, to) else {
+        return turned_to_gtid(scene, moving, successor);
     };
+    let relay = applied(moving, scene)?;
     let action = Action::ChangeSource {
         to: to.clone(),
         position: Position::At(there.clone()),
@@ -173,6 +169,42 @@ fn by_place(scene: &Scene<'_>, moving: &Moving<'_>, successor: &Instance) -> Res
     let wanted = scene.world.wanted_threads(&one.key);
     let branch = steps::branch(&one.key, Some(to), steps::change(change, scene.world), wanted);
     Ok(Part { branch, method: Method::Equivalence, because: String::new(), warnings: Vec::new() })
+}
+
+fn applied(moving: &Moving<'_>, scene: &Scene<'_>) -> Result<Relay, Refusal> {
+    if received_is_applied(&moving.instance.facts) {
+        Ok(Relay::Drained)
+    } else if gtid::can_drain(moving, scene.world) {
+        Ok(Relay::Drain)
+    } else {
+        Err(gtid::unapplied(moving, "its place in another log is told by what it has applied"))
+    }
+}
+
+/// Its place is not known in the log of the successor, but both know GTID: better than to lose it.
+fn turned_to_gtid(scene: &Scene<'_>, moving: &Moving<'_>, successor: &Instance) -> Result<Part, Refusal> {
+    let (one, to) = (moving.instance, &successor.key);
+    let method = can_turn_to_gtid(one, successor).ok_or_else(|| no_place(one, successor))?;
+    let missing = missing_of_executed(&one.facts, &successor.facts);
+    if !missing.is_empty() {
+        return Err(holds_more(one, successor, &missing));
+    }
+    let mut also = vec![Condition::ExecutedIsIn { other: to.clone() }];
+    let position = if method == Method::Gtid {
+        compatibility::purged_is_here(one, successor)?;
+        also.push(Condition::PurgedByIsHere { other: to.clone() });
+        Position::Auto
+    } else {
+        Position::MariadbSlavePos
+    };
+    let action = Action::ChangeSource { to: to.clone(), position, options: steps::options(moving.replica) };
+    let relay = applied(moving, scene)?;
+    let holds = vec![Condition::UsingGtid { using: true }];
+    let change = Change { moving: *moving, action, relay, also, holds, reachable: true };
+    let wanted = scene.world.wanted_threads(&one.key);
+    let branch = steps::branch(&one.key, Some(to), steps::change(change, scene.world), wanted);
+    let warning = format!("{} replicated by file and position; it uses GTID from now on, to find its place", one.key);
+    Ok(Part { branch, method, because: String::new(), warnings: vec![warning] })
 }
 
 fn equal_place<'a>(

@@ -23,14 +23,17 @@ fn the_fence_stops_receivers_and_nothing_else() {
 fn the_fence_closes_a_primary_that_answers() {
     let mut stage = Stage::new("a rw\n  b");
     let plan = stage.fence();
-    assert_eq!(shown(plan.as_ref()), ["a: set read_only and super_read_only on", "b: stop receiver"]);
+    assert_eq!(
+        shown(plan.as_ref()),
+        ["a: refuse writes, ending connections whose commits wait for acknowledgements", "b: stop receiver"]
+    );
     stage = stage.edit("a", |one| one.facts.semi_sync.source_enabled = true);
     let plan = stage.fence();
     // Only once nobody waits for an acknowledgement any more.
     assert_eq!(shown(plan.as_ref())[1], "a: switch semi-sync off (source side)");
     assert!(plan.expect("a plan").branches[0].steps[1].before.contains(&Condition::ReadOnly { read_only: true }));
     let plan = Stage::new("a rw mariadb\n  b mariadb io=no").fence();
-    assert_eq!(shown(plan.as_ref()), ["a: set read_only on"]);
+    assert_eq!(shown(plan.as_ref()), ["a: refuse writes, ending connections whose commits wait for acknowledgements"]);
 }
 
 #[test]
@@ -349,7 +352,11 @@ fn an_old_primary_that_is_back_is_closed_before_another_opens() {
     let stage = Stage::fenced(&format!("a rw\n  b {F} sql=no"), &["b"]);
     assert_eq!(
         shown(stage.promote().as_ref()),
-        ["a: set read_only and super_read_only on", "b: forget the source and its relay logs", "b: set read_only off"]
+        [
+            "a: refuse writes, ending connections whose commits wait for acknowledgements",
+            "b: forget the source and its relay logs",
+            "b: set read_only off"
+        ]
     );
 }
 
@@ -386,6 +393,16 @@ fn by_position_only_equal_ones_follow() {
         ]
     );
     assert_eq!(left_out(plan.as_ref()), ["d no-equivalence"]);
+}
+
+#[test]
+fn who_has_gtids_and_does_not_use_them_uses_them_rather_than_being_lost() {
+    let world = format!("a dead\n  b {F}\n  c nogtid {F} read=700 exec=700 executed=a:1-70");
+    assert_eq!(Stage::new(&world).choose().expect("a choice").followers, [key("c")]);
+    let world = format!("b rw executed=a:1-100\nc from=a nogtid {F} read=700 exec=700 executed=a:1-70\na dead");
+    let plan = Stage::fenced(&world, &["b", "c"]).promoted("b", &["c"]).repoint();
+    assert_eq!(shown(plan.as_ref())[1], "c: replicate from b, beginning at auto-position");
+    assert!(plan.expect("a plan").warnings[0].contains("uses GTID from now on"));
 }
 
 #[test]
@@ -445,4 +462,45 @@ fn without_promotion_it_only_stands_still() {
     let mut stage = Stage::new(&format!("a dead\n  b {F} executed=a:1-50 retrieved=a:1-100"));
     stage.policy.apply_promotion = false;
     assert_eq!(shown(stage.promote().as_ref()), ["b: wait until everything received is applied", "b: stop applier"]);
+}
+
+/// Worlds in which people would argue: the dead primary is in data center ny. `docs/recovery-candidates.md` tells where the
+/// original chose otherwise.
+#[test]
+fn vectors_of_rules_and_places() {
+    let check = |servers: [&str; 4], expected: &str| {
+        let lines: Vec<String> =
+            servers.iter().zip(["p", "x", "y", "z"]).map(|(words, name)| format!("  {name} {F} {words}")).collect();
+        let world = format!("a dead dc=ny\n{}", lines.join("\n"));
+        assert_eq!(Stage::new(&world).chosen(), expected, "{world}");
+    };
+    let ny = "dc=ny";
+    check([ny, ny, ny, ny], "p");
+    check(["dc=ny rule=prefer", ny, ny, ny], "p");
+    check([ny, ny, ny, "dc=ny rule=prefer"], "z");
+    check([ny, "dc=ny rule=prefer", ny, ny], "x");
+    // The original stayed with p, which it had chosen first.
+    check(["dc=seattle", ny, ny, ny], "x");
+    check(["dc=seattle", "dc=seattle rule=prefer", ny, "dc=seattle"], "x");
+    check(["dc=seattle", "dc=ny rule=prefer", ny, "dc=seattle rule=prefer"], "x");
+    check(["dc=seattle", "dc=seattle rule=prefer", "dc=seattle", "dc=ny rule=prefer"], "z");
+    check(["dc=seattle rule=prefer_not", "dc=seattle", "dc=seattle", ny], "z");
+    check(["dc=ny rule=prefer_not", ny, "dc=seattle rule=must_not", "dc=sf"], "x");
+    check([ny, ny, "dc=ny rule=prefer nolog", ny], "p");
+}
+
+#[test]
+fn vectors_of_data_and_logs() {
+    // By position, as the original compared: a and b equal, c behind.
+    let replica = |name: &str, at: u64, more: &str| format!("  {name} mode=OFF nogtid {F} read={at} exec={at} {more}");
+    let stage = |b: &str| {
+        let lines = [replica("b", 10, "norelay"), replica("c", 10, b), replica("d", 4, "")];
+        Stage::new(&format!("a dead\n{}", lines.join("\n")))
+    };
+    let choice = stage("").choose().expect("a choice");
+    assert_eq!((choice.successor, choice.followers), (key("c"), vec![key("b")]));
+    assert_eq!(choice.lost[0].0, key("d"));
+    // The original chose d, which is behind, and lost the two others with their data.
+    let choice = stage("rule=must_not").choose().expect("a choice");
+    assert_eq!(choice.successor, key("b"));
 }
