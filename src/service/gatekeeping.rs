@@ -4,11 +4,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use domain::analysis::{Code, Finding, Handler};
+use domain::analysis::{Code, FilterKind, Finding, Handler};
 use domain::instance::{DbMicros, Instance, InstanceKey};
 use domain::operation::World;
 use domain::plan::{Baseline, Request};
-use domain::recovery::gates::{DetectionHooks, Question, Recent, UnderWay, Verdict, judge};
+use domain::recovery::gates::{DetectionHooks, Gate, Question, Recent, UnderWay, Verdict, judge};
 use domain::recovery::{Choice, Scene, preview};
 use jobs::Configuration;
 use sqlx::MySqlPool;
@@ -97,7 +97,7 @@ impl Circumstances {
         let handler = finding.code.handler();
         let held = self.maintenance.iter().find(|one| one.key == finding.key && one.operation.is_none());
         let candidate = candidate(subject, config, self.now);
-        judge(&Question {
+        let mut verdicts = judge(&Question {
             instance: &finding.key,
             cluster_name: &finding.cluster_name,
             cluster_alias: alias,
@@ -120,7 +120,12 @@ impl Circumstances {
                 .map(|found| found.as_ref().map(|choice| &choice.successor).map_err(String::as_str)),
             brake: config.settings.recovery.max_concurrent,
             now: self.now,
-        })
+        });
+        let closed = verdicts.iter_mut().find(|one| one.gate == Gate::ClusterFilter && !one.passed);
+        if let (Some(closed), Some(entry)) = (closed, meant_for_alias(finding.code, alias, config)) {
+            closed.reason += &format!("; entry {entry:?} looks at names only: write \"alias~={entry}\" for the alias");
+        }
+        verdicts
     }
 }
 
@@ -246,6 +251,14 @@ fn downtime(finding: &Finding) -> Option<(&str, &str)> {
     }
     let own = finding.downtime.as_ref().map(|downtime| (downtime.owner.as_str(), downtime.reason.as_str()));
     Some(own.unwrap_or(("their owners", "all replicas that this is about are in downtime")))
+}
+
+/// The entry that would match if it looked at aliases: what an operator who sees a closed gate may have meant.
+fn meant_for_alias<'a>(code: Code, alias: &str, config: &'a Configuration) -> Option<&'a str> {
+    match code.filter()? {
+        FilterKind::Primary => config.patterns.recover_masters.meant_for_alias(alias),
+        FilterKind::Intermediate => config.patterns.recover_intermediate_masters.meant_for_alias(alias),
+    }
 }
 
 /// The list of filters that applies to this kind, and the entry that matched. Those without a list of their own go by that
