@@ -20,7 +20,8 @@ pub(super) fn take_master(request: &Request, instance: &InstanceKey, world: &Wor
     }
     let master = position::middle(&moving.replica.source, world)?;
     let top = world.fresh(&master.replica.source)?;
-    if master.instance.placement.is_co_primary || top.facts.source() == Some(&master.instance.key) {
+    // By what both said just now: that the leader knows them for a pair may be a moment old.
+    if top.facts.is_replica() && top.facts.source() == Some(&master.instance.key) {
         return Err(Refusal::new(
             Rule::CoPrimary,
             instance,

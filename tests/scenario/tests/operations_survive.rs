@@ -236,16 +236,17 @@ impl Night {
     async fn executor_at(&self, id: u64, moment: usize) -> Result<Option<String>> {
         let begun = Instant::now();
         loop {
+            let operation = self.executor.operation(id).await?;
+            // Also when it had fewer steps this time: there was nothing to drain.
+            if operation.state.has_ended() {
+                return Ok(None);
+            }
             let steps = self.executor.steps(id).await?;
             let done = steps.iter().filter(|step| step.state == "done").count();
             if steps.len() + done > moment {
-                let executor = self.executor.operation(id).await?;
-                if executor.state.has_ended() {
-                    return Ok(None);
-                }
-                return Ok(Some(executor.executor));
+                return Ok(Some(operation.executor));
             }
-            ensure!(begun.elapsed() < LIMIT, "moment {moment} never came: {:?}", self.executor.operation(id).await?);
+            ensure!(begun.elapsed() < LIMIT, "moment {moment} never came: {operation:?}");
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
     }

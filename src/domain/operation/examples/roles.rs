@@ -2,7 +2,7 @@
 
 use super::{TREE, check, moved};
 use crate::operation::fixture::{Fixture, guards, key, lines, short};
-use crate::plan::{Condition, Request, Rule};
+use crate::plan::{Action, Condition, Request, Rule};
 
 #[test]
 fn a_replica_swaps_with_its_source() {
@@ -91,4 +91,27 @@ fn a_local_master_is_made() {
     // Its source may be dead: that is what it is for.
     let dead = Fixture::new("a\n  b dead\n    c io=connecting\n    d io=connecting retrieved=a:1-100");
     assert_eq!(moved(&dead.plan(&Request::MakeLocalMaster { instance: key("c") })), ["d<c"]);
+}
+
+#[test]
+fn a_pair_of_mariadb_needs_a_replica_that_has_it_all() {
+    let pair = Request::MakeCoMaster { instance: key("b") };
+    let plan = Fixture::new("a mariadb\n  b mariadb").plan(&pair);
+    let change = plan.steps().find(|step| matches!(step.action, Action::ChangeSource { .. })).expect("a change");
+    assert!(change.after.contains(&Condition::ExecutedIsIn { other: key("b") }));
+    for stopped in ["sql=no", "io=no"] {
+        let refusal = Fixture::new(&format!("a mariadb\n  b mariadb {stopped}")).refusal(&pair);
+        assert_eq!(refusal.rule, Rule::NotReplicating, "{refusal}");
+    }
+    // MySQL's receiver waits.
+    assert_eq!(moved(&Fixture::new("a\n  b sql=no").plan(&pair)), ["a<b"]);
+}
+
+#[test]
+fn a_pair_that_was_one_a_moment_ago_is_none() {
+    let mut world = Fixture::new("a\n  b\n    c");
+    for name in ["a", "b"] {
+        world.instances.get_mut(&key(name)).expect("known").placement.is_co_primary = true;
+    }
+    assert_eq!(moved(&world.plan(&Request::TakeMaster { instance: key("c") })), ["c<a"]);
 }

@@ -40,7 +40,10 @@ pub(crate) fn make_co_master(request: &Request, instance: &InstanceKey, world: &
     let options = pair_options(&moving, master);
     let (position, also, method) = pair_position(&moving, master)?;
     let action = Action::ChangeSource { to: instance.clone(), position, options };
-    let steps = pair_steps(&moving, master, action, also, !user_known, world)?;
+    let mut steps = pair_steps(&moving, master, action, also, !user_known, world)?;
+    if method == Method::MariadbGtid {
+        replica_catches_up(&mut steps, instance, world)?;
+    }
     let mut branch = steps::branch(master_key, Some(instance), steps, Threads::NONE);
     branch.restore = if master.facts.is_replica() {
         steps::restore(master_key, world.wanted_threads(master_key))
@@ -81,8 +84,8 @@ fn pair_exists(
 /// A primary has no source, or one that takes no writes any more.
 fn other_peer_is_gone(master: &Instance, world: &World<'_>) -> Result<(), Refusal> {
     let Some(peer) = master.facts.source().filter(|_| master.facts.is_replica()) else { return Ok(()) };
-    let in_pair = master.placement.is_co_primary
-        || world.instances.get(peer).is_some_and(|one| one.facts.source() == Some(&master.key));
+    // By what they said themselves: that the leader knows them for a pair may be a moment old.
+    let in_pair = world.instances.get(peer).is_some_and(|one| one.facts.source() == Some(&master.key));
     let writes = world.fresh(peer).is_ok_and(|one| !one.facts.read_only);
     if in_pair && !writes {
         return Ok(());
@@ -122,6 +125,24 @@ fn pair_position(moving: &Moving<'_>, master: &Instance) -> Result<(Position, Ve
     }
     compatibility::purged_is_here(master, instance)?;
     Ok((Position::Auto, vec![Condition::PurgedByIsHere { other: key.clone() }], Method::Gtid))
+}
+
+/// A MariaDB server that asks for what comes after a transaction its source does not have is refused, and its receiver
+/// stops for good: the replica must have what the primary has when that begins to read from it.
+fn replica_catches_up(steps: &mut [Step], instance: &InstanceKey, world: &World<'_>) -> Result<(), Refusal> {
+    let wanted = world.wanted_threads(instance);
+    if wanted != Threads::BOTH {
+        return Err(Refusal::new(
+            Rule::NotReplicating,
+            instance,
+            format!("replication of {instance} does not run: its source would ask it for transactions that it lacks"),
+            format!("start it first: start-replica -i {instance}"),
+        ));
+    }
+    if let Some(change) = steps.iter_mut().find(|step| matches!(step.action, Action::ChangeSource { .. })) {
+        change.after.push(Condition::ExecutedIsIn { other: instance.clone() });
+    }
+    Ok(())
 }
 
 fn pair_steps(

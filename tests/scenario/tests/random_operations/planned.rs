@@ -51,6 +51,10 @@ const OF_THE_MOMENT: [&str; 2] = [" is behind ", " has unapplied relay logs"];
 fn gist(plan: &Plan) -> Plan {
     let mut gist = plan.clone();
     gist.warnings.retain(|warning| !OF_THE_MOMENT.iter().any(|words| warning.contains(words)));
+    // Who is left out for what it has not applied is told with the transactions of the moment.
+    for refusal in gist.left_out.iter_mut().filter(|refusal| refusal.rule == Rule::UnappliedRelayLog) {
+        refusal.reason.clear();
+    }
     for branch in &mut gist.branches {
         let mut kept = false;
         for condition in branch.steps.iter_mut().flat_map(|step| &mut step.before) {
