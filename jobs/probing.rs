@@ -158,16 +158,27 @@ pub(crate) async fn record(
     config: &Configuration,
     mut observations: Vec<Observation>,
 ) -> Result<(), JobError> {
-    record_resolved(ctx, config, &mut observations).await
+    resolve(ctx, config, &mut observations).await;
+    let report = store::instances::record(&ctx.pool, &ctx.written, &observations).await.map_err(JobError::retry)?;
+    conclude(ctx, config, &observations, &report).await
 }
 
-/// As [`record`]; the names in the observations are those we know the servers by afterwards.
-pub(crate) async fn record_resolved(
+/// As [`record`], of probes on top of the regular ones: their failures do not put off the next regular try. The names in the
+/// observations are those we know the servers by afterwards.
+pub(crate) async fn record_extra(
     ctx: &Context,
     config: &Configuration,
     observations: &mut [Observation],
 ) -> Result<(), JobError> {
-    for observation in observations.iter_mut() {
+    resolve(ctx, config, observations).await;
+    let report =
+        store::instances::record_extra(&ctx.pool, &ctx.written, observations).await.map_err(JobError::retry)?;
+    conclude(ctx, config, observations, &report).await
+}
+
+/// Replaces the names that servers use by those that we know them by.
+async fn resolve(ctx: &Context, config: &Configuration, observations: &mut [Observation]) {
+    for observation in observations {
         let asked = observation.asked.clone();
         if let Answer::Facts { key, facts } = &mut observation.answer {
             if *key != asked {
@@ -177,7 +188,15 @@ pub(crate) async fn record_resolved(
             ctx.names.resolve_facts(&ctx.pool, config, facts).await;
         }
     }
-    let report = store::instances::record(&ctx.pool, &ctx.written, observations).await.map_err(JobError::retry)?;
+}
+
+/// What follows from what was recorded.
+async fn conclude(
+    ctx: &Context,
+    config: &Configuration,
+    observations: &[Observation],
+    report: &store::instances::RecordReport,
+) -> Result<(), JobError> {
     for (key, reason) in &report.rejected {
         // Said each time: such a server looks unprobed from then on, and nothing else tells why.
         tracing::warn!(instance.key = %key, reason, "cannot record what a server said");

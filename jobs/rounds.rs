@@ -116,7 +116,7 @@ async fn record(ctx: &Context, config: &Configuration, answers: &mut Vec<Observa
     if answers.is_empty() {
         return Ok(());
     }
-    probing::record_resolved(ctx, config, answers).await?;
+    probing::record_extra(ctx, config, answers).await?;
     ctx.news.ring();
     Ok(())
 }

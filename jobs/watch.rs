@@ -254,14 +254,15 @@ impl Watch {
             Answer::Failed(failure) => !failure.kind.is_sign_of_life(),
             Answer::Facts { .. } | Answer::Filtered { .. } => false,
         };
+        let mut answer = [observation];
         if !is_gone {
-            if let Err(error) = probing::record(ctx, &config, vec![observation]).await {
+            if let Err(error) = probing::record_extra(ctx, &config, &mut answer).await {
                 tracing::warn!(instance.key = %self.key, %error, "cannot record what a source said");
             }
             return;
         }
         tracing::info!(instance.key = %self.key, watch = word, "a source does not answer; asking its replicas");
-        let (recorded, replicas) = tokio::join!(probing::record(ctx, &config, vec![observation]), self.replicas());
+        let (recorded, replicas) = tokio::join!(probing::record_extra(ctx, &config, &mut answer), self.replicas());
         ctx.news.ring();
         if let Err(error) = recorded {
             tracing::warn!(instance.key = %self.key, %error, "cannot record that a source does not answer");

@@ -19,5 +19,5 @@ pub use read::{
     CheckTimes, Look, Snapshot, check_times, index, look, read, read_all, read_cluster, read_clusters, read_ids, read_many,
     read_replicas, search_candidates,
 };
-pub use record::{RecordReport, Written, record};
+pub use record::{RecordReport, Written, record, record_extra};
 pub use seed::{insert_minimal, remember};

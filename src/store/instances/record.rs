@@ -67,13 +67,41 @@ pub struct RecordReport {
 /// Records a batch of observations. Not part of a larger transaction: it begins and retries its own. An error may leave a
 /// part of the batch written; recording it again is harmless.
 pub async fn record(pool: &MySqlPool, written: &Written, observations: &[Observation]) -> Result<RecordReport, Error> {
+    record_as(pool, written, observations, Tries::Regular).await
+}
+
+/// As [`record`], of probes that come on top of the regular ones, many within a second perhaps: such failures do not make
+/// the next regular try come later.
+pub async fn record_extra(
+    pool: &MySqlPool,
+    written: &Written,
+    observations: &[Observation],
+) -> Result<RecordReport, Error> {
+    record_as(pool, written, observations, Tries::Extra).await
+}
+
+/// What a failure counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tries {
+    /// One more in a row: the pause until the next grows with their number.
+    Regular,
+    /// The first of a row makes it one, another does not make it longer.
+    Extra,
+}
+
+async fn record_as(
+    pool: &MySqlPool,
+    written: &Written,
+    observations: &[Observation],
+    tries: Tries,
+) -> Result<RecordReport, Error> {
     let mut report = RecordReport::default();
     let batch = Batch::sort(observations, written, &mut report);
     if batch.is_empty() {
         return Ok(report);
     }
     let mut conn = pool.acquire().await.map_err(Error::doing(RECORDING))?;
-    write(&mut conn, written, &batch, report).await
+    write(&mut conn, written, &batch, tries, report).await
 }
 
 impl Written {
@@ -91,6 +119,7 @@ async fn write(
     conn: &mut MySqlConnection,
     written: &Written,
     batch: &Batch<'_>,
+    tries: Tries,
     mut report: RecordReport,
 ) -> Result<RecordReport, Error> {
     let mut full: Vec<&Full<'_>> = batch.full.iter().collect();
@@ -112,7 +141,7 @@ async fn write(
         crate::hostnames::save(&mut *conn, &asked.hostname, &resolved.hostname).await?;
         statements::drop_renamed(conn, asked).await?;
     }
-    report.failed = statements::fail(conn, &batch.failed).await?;
+    report.failed = statements::fail(conn, &batch.failed, tries).await?;
     remember(written, batch, &rows);
     for row in rows {
         if row.forgotten {

@@ -9,7 +9,7 @@ use sqlx::{Connection, Executor, MySql, QueryBuilder};
 
 use super::batch::{Failed, Full};
 use super::patience::Patience;
-use super::{Last, RECORDING};
+use super::{Last, RECORDING, Tries};
 use crate::Error;
 use crate::sql::{cut, flag, key, push_keys, stamp, stamp_literal, uint};
 
@@ -203,13 +203,13 @@ pub(super) async fn drop_renamed(conn: &mut MySqlConnection, asked: &InstanceKey
         .map_err(Error::doing(RECORDING))
 }
 
-pub(super) async fn fail(conn: &mut MySqlConnection, failed: &[Failed<'_>]) -> Result<usize, Error> {
+pub(super) async fn fail(conn: &mut MySqlConnection, failed: &[Failed<'_>], tries: Tries) -> Result<usize, Error> {
     let mut total = 0;
     let mut patience = Patience::default();
     let mut rest = failed;
     while !rest.is_empty() {
         let (chunk, later) = rest.split_at(patience.chunk().min(rest.len()));
-        match fail_chunk(conn, chunk).await {
+        match fail_chunk(conn, chunk, tries).await {
             Ok(count) => {
                 total += count;
                 rest = later;
@@ -221,7 +221,7 @@ pub(super) async fn fail(conn: &mut MySqlConnection, failed: &[Failed<'_>]) -> R
     Ok(total)
 }
 
-async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>]) -> Result<usize, Error> {
+async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>], tries: Tries) -> Result<usize, Error> {
     let mut query = QueryBuilder::<MySql>::new("UPDATE (");
     for (index, one) in chunk.iter().enumerate() {
         query.push(if index > 0 { " UNION ALL SELECT " } else { "SELECT " });
@@ -237,7 +237,14 @@ async fn fail_chunk(conn: &mut MySqlConnection, chunk: &[Failed<'_>]) -> Result<
     // scan, and lock rows of others.
     query.push(
         ") f STRAIGHT_JOIN instance i FORCE INDEX (instance_name) ON i.hostname = f.hostname AND i.port = f.port \
-         SET i.failures = i.failures + 1, i.error_kind = f.error_kind, i.last_error = f.last_error, \
+         SET i.failures = ",
+    );
+    query.push(match tries {
+        Tries::Regular => "i.failures + 1",
+        Tries::Extra => "GREATEST(i.failures, 1)",
+    });
+    query.push(
+        ", i.error_kind = f.error_kind, i.last_error = f.last_error, \
              i.partial_success = f.alive, i.last_checked_at = f.failed_at, \
              i.silent_since = IF(f.alive, NULL, COALESCE(i.silent_since, f.failed_at)), \
              i.changed_at = NOW(6), i.observed_at = f.failed_at \

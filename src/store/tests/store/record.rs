@@ -127,6 +127,25 @@ async fn what_this_process_remembers_wrongly_is_written_in_full() {
 }
 
 #[tokio::test]
+async fn extra_probes_do_not_put_off_the_regular_ones() {
+    on_both(async |db| {
+        let written = Written::default();
+        record(db, &written, &[seen("a", T, primary("x"))]).await;
+        let failures = async || db.instance(&key("a")).await.unwrap().check.failures;
+        for n in 1..=20 {
+            let report = instances::record_extra(&db.pool, &written, &[failed("a", T + n, FailureKind::Refused)]).await;
+            assert_eq!((report.unwrap().failed, failures().await), (1, 1));
+        }
+        record(db, &written, &[failed("a", T + 21, FailureKind::Refused)]).await;
+        instances::record_extra(&db.pool, &written, &[failed("a", T + 22, FailureKind::Refused)]).await.unwrap();
+        assert_eq!(failures().await, 2);
+        instances::record_extra(&db.pool, &written, &[seen("a", T + 23, primary("x"))]).await.unwrap();
+        assert_eq!(failures().await, 0);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_failure_counts_keeps_the_facts_and_creates_nobody() {
     on_both(async |db| {
         let written = Written::default();
