@@ -51,6 +51,8 @@ const OWNER: &str = "orchestrator";
 const LOCK_PATIENCE: Duration = Duration::from_millis(1_500);
 /// How long the failed server is waited for when it gave no answer a moment before.
 const SILENT_BEFORE: Duration = Duration::from_millis(300);
+/// And when this run itself has asked it in vain.
+const SILENT_NOW: Duration = Duration::from_millis(100);
 
 /// Survivors whose receivers are stopped side by side.
 const FENCED_AT_ONCE: usize = 64;
@@ -117,6 +119,8 @@ struct Recovering<'a> {
     /// Members that others hold: nothing is done to them.
     held: BTreeMap<InstanceKey, String>,
     journal: Journal,
+    /// All were asked by this run.
+    looked: bool,
     /// The order that opens the chosen one for writes may have been sent.
     opening_begun: bool,
     /// Who took part, and what became of it.
@@ -157,7 +161,7 @@ impl<'a> Recovering<'a> {
             errors: row.errors.clone(),
             outage: row.outage.clone().and_then(|outage| serde_json::from_value(outage).ok()),
         };
-        Self { work, row, tokens, held: BTreeMap::new(), journal, opening_begun: false, done }
+        Self { work, row, tokens, held: BTreeMap::new(), journal, looked: false, opening_begun: false, done }
     }
 
     async fn run_to_the_end(mut self, only_finish: bool) -> Result<serde_json::Value, JobError> {
@@ -193,11 +197,14 @@ impl<'a> Recovering<'a> {
             marked.map_err(JobError::retry)?;
             self.note_opening().await?;
         }
+        self.lock().await?;
         if only_finish && self.row.phase < Phase::Promoting {
-            self.put_back().await?;
+            match self.choice().filter(|_| self.row.kind == Kind::Takeover) {
+                Some(choice) => self.take_back(&choice).await?,
+                None => self.put_back().await?,
+            }
             return Ok(End::Failed("its job ended before it did".to_owned()));
         }
-        self.lock().await?;
         match self.row.kind {
             Kind::Primary | Kind::CoPrimary => self.primary().await,
             Kind::Intermediate | Kind::GroupMember | Kind::NonWriteable | Kind::SemiSync => self.single().await,
@@ -232,8 +239,10 @@ impl<'a> Recovering<'a> {
     }
 
     /// Asks all members now. One that hangs must not cost a second each time.
-    async fn look(&self) -> Result<Gathered, JobError> {
-        let hurry = Hurry { server: &self.row.failed, at_most: SILENT_BEFORE };
+    async fn look(&mut self) -> Result<Gathered, JobError> {
+        let at_most = if self.looked { SILENT_NOW } else { SILENT_BEFORE };
+        self.looked = true;
+        let hurry = Hurry { server: &self.row.failed, at_most };
         gather_around(self.work.eyes(), &self.named(), Some(hurry)).await
     }
 

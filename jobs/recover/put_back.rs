@@ -27,7 +27,9 @@ impl Recovering<'_> {
     /// A step of this recovery closed the failed server, or may have.
     async fn closed_by_us(&self) -> Result<bool, JobError> {
         let steps = store::operations::steps(&self.work.ctx.pool, self.work.operation.id).await;
-        let closes = |action: &Action| matches!(action, Action::Close | Action::SetReadOnly { read_only: true, .. });
+        let closes = |action: &Action| {
+            matches!(action, Action::Close | Action::Seal | Action::SetReadOnly { read_only: true, .. })
+        };
         let steps = steps.map_err(JobError::retry)?;
         Ok(steps
             .iter()

@@ -114,7 +114,7 @@ impl Recovering<'_> {
     }
 
     /// The old primary writable and everything replicating from it as before.
-    async fn take_back(&mut self, choice: &Choice) -> Result<(), JobError> {
+    pub(super) async fn take_back(&mut self, choice: &Choice) -> Result<(), JobError> {
         let was_closed = self.row.entry.get("IsReadOnly").and_then(serde_json::Value::as_bool).unwrap_or_default();
         let reopen = if was_closed { Reopen::No } else { Reopen::Yes };
         for _ in 0..ROLLBACKS {

@@ -115,6 +115,15 @@ impl Fleet {
         Ok(())
     }
 
+    /// What the primary has, all have: who dies now takes nothing along.
+    async fn all_caught_up(&self, primary: &str) -> Result<()> {
+        for (name, server) in self.topology.servers.iter().filter(|(name, _)| name != primary) {
+            let caught_up = harness::catch_up(server, &self.topology[primary], Duration::from_secs(20)).await;
+            caught_up.with_context(|| name.clone())?;
+        }
+        Ok(())
+    }
+
     fn key(&self, name: &str) -> InstanceKey {
         key(&self.topology[name])
     }
@@ -260,6 +269,7 @@ async fn a_dead_primary_is_replaced(#[case] flavor: Flavor) -> Result<()> {
     let dir = tempfile::tempdir()?;
     let fleet = Fleet::start(flavor, FOUR, hooks(dir.path())).await?;
     fleet.topology["a"].execute("INSERT INTO app.t VALUES (1)").await?;
+    fleet.all_caught_up("a").await?;
     store::clusters::set_override(&mut *fleet.ctx.pool.acquire().await?, &fleet.key("a").to_string(), "shop").await?;
     fleet.topology["a"].kill()?;
     fleet.discover().await;
@@ -316,6 +326,7 @@ async fn another_worker_finishes_whatever_the_phase_in_which_the_first_was_lost(
     for (round, (phase, steps_into)) in moments.into_iter().enumerate() {
         let row = u32::try_from(round)?;
         fleet.topology[primary.as_str()].execute(&format!("INSERT INTO app.t VALUES ({row})")).await?;
+        fleet.all_caught_up(&primary).await?;
         fleet.topology[primary.as_str()].kill()?;
         fleet.discover().await;
         let id = fleet.open(&primary, &DEAD).await?;
@@ -531,6 +542,31 @@ async fn a_primary_that_comes_back_is_closed_and_joins_or_is_marked(#[case] flav
         fleet.discover().await;
         fleet.place(&primary).await?;
     }
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_frozen_primary_costs_bounded_time_and_is_closed_when_it_wakes_up(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, FOUR, Settings::default()).await?;
+    let frozen = &fleet.topology["a"];
+    frozen.freeze()?;
+    fleet.discover().await;
+    let id = fleet.open("a", &Asked { hint: "force-master-failover", force: true, ..DEAD }).await?;
+    let began = Instant::now();
+    let outcome = carry_out(&fleet.ctx, id, "w1").await;
+    let took = began.elapsed();
+    frozen.thaw()?;
+    let told = fleet.timeline(id).await?;
+    let outcome = outcome.with_context(|| format!("{told:#?}"))?;
+    assert!(took < Duration::from_secs(5), "{took:?}: {told:#?}");
+    let successor = outcome.successor.context("no successor")?;
+    let settled = Rejoin::new(fleet.key("a"), id).run(Arc::clone(&fleet.ctx), Attempt::detached()).await?;
+    let closed = frozen.value("@@read_only").await?;
+    assert!(!["0", "OFF"].contains(&closed.as_str()), "{closed} {settled}");
+    println!("{successor} after {took:?}: {settled} {told:#?}");
     Ok(())
 }
 
