@@ -83,7 +83,8 @@ impl Job for Operate {
             Begun::Run { run, operation, tokens } => {
                 let config = ctx.config.get();
                 let work = Work { ctx: &ctx, config: &config, attempt: &attempt, operation: *operation, run, claim };
-                work.to_the_end(tokens, self.only_put_back).await
+                // Boxed: all that it may hold at once is a lot for the stack of whoever calls.
+                Box::pin(work.to_the_end(tokens, self.only_put_back)).await
             }
         }
     }

@@ -105,7 +105,8 @@ impl Job for Recover {
                 let row = if run.number > 1 { read().await?.ok_or_else(unknown)? } else { row };
                 let config = ctx.config.get();
                 let work = Work { ctx: &ctx, config: &config, attempt: &attempt, operation: *operation, run, claim };
-                Recovering::new(work, row, tokens).run_to_the_end(self.only_finish).await
+                // Boxed: all that it may hold at once is a lot for the stack of whoever calls.
+                Box::pin(Recovering::new(work, row, tokens).run_to_the_end(self.only_finish)).await
             }
         }
     }

@@ -1,5 +1,6 @@
 //! Giving up before a successor was opened: what was stopped starts again, a primary that we closed is opened again.
 
+use domain::instance::Instance;
 use domain::operation::World;
 use domain::plan::{Action, Request};
 use queue::JobError;
@@ -43,10 +44,12 @@ impl Recovering<'_> {
             self.trouble(format!("{} may have been left read-only: it does not answer", self.row.failed));
             return Ok(());
         }
-        // Nobody else takes writes: the successor, if one was being prepared, was not opened.
-        let opened = self.row.successor.as_ref().and_then(|key| gathered.instances.get(key));
-        if opened.is_some_and(|one| !one.facts.read_only) {
-            self.trouble(format!("{} stays read-only: its successor takes writes", self.row.failed));
+        // Nobody else may take writes: a successor that may have been opened, and does not say what it is now, may. One whose
+        // opening was not begun is what it was before.
+        let successor = self.row.successor.as_ref().and_then(|key| gathered.instances.get(key));
+        let is_closed = |one: &Instance| one.check.is_valid() && one.facts.read_only;
+        if self.opening_begun && !successor.is_some_and(is_closed) {
+            self.trouble(format!("{} stays read-only: its successor takes writes, or may", self.row.failed));
             return Ok(());
         }
         let request = Request::SetWriteable { instance: self.row.failed.clone() };
