@@ -106,6 +106,11 @@ impl Incident {
         Ok(incident)
     }
 
+    /// The backend.
+    pub fn pool(&self) -> &MySqlPool {
+        &self.pool
+    }
+
     /// A server.
     pub fn server(&self, name: &str) -> Result<&Server> {
         self.topology.get(name).with_context(|| format!("no server {name}"))
@@ -117,16 +122,17 @@ impl Incident {
         servers.extend(self.others(&self.primary).map(|(_, server)| server));
         let writer = Writer::start_on_any(&servers, 1 + self.writers * NUMBERS, PAUSE).await?;
         self.writers += 1;
-        self.rows_on(&writer, &self.primary, READY_LIMIT).await?;
+        self.rows_on(&writer, &self.primary).await?;
         Ok(writer)
     }
 
     /// Waits until the application has had rows acknowledged by a server.
-    async fn rows_on(&self, writer: &Writer, name: &str, limit: Duration) -> Result<()> {
+    pub async fn rows_on(&self, writer: &Writer, name: &str) -> Result<()> {
         let address = self.server(name)?.address();
-        wait::until(&format!("rows on {name}"), limit, || async {
-            let rows = writer.rows();
-            Ok((rows.iter().filter(|row| row.server == address).count() >= ROWS).then_some(()))
+        let count = || writer.rows().iter().filter(|row| row.server == address).count();
+        let before = count();
+        wait::until(&format!("rows on {name}"), FAILOVER_LIMIT, || async {
+            Ok((count() >= before + ROWS).then_some(()))
         })
         .await
     }
@@ -162,7 +168,7 @@ impl Incident {
         let found = self.topology.servers.iter().find(|(_, server)| server.address() == first.server);
         let successor = found.context("a row on an unknown server")?.0.clone();
         self.primary.clone_from(&successor);
-        self.rows_on(writer, &successor, FAILOVER_LIMIT).await?;
+        self.rows_on(writer, &successor).await?;
         let outage = writer.outage(blow.at).context("there is no gap between rows")?;
         ensure!(
             outage.before.server == victim && outage.after.server == first.server,
@@ -176,6 +182,17 @@ impl Incident {
     /// Gives how many acknowledged rows are lost.
     pub async fn settled(&self, blow: &Blow, mut writer: Writer) -> Result<usize> {
         writer.stop().await;
+        self.followed(blow).await?;
+        self.kept(blow).await?;
+        if self.durability == Durability::Lossless {
+            self.waits().await?;
+        }
+        self.recorded(blow).await?;
+        Ok(missing_rows(self.server(&self.primary)?, &writer.acknowledged()).await?.len())
+    }
+
+    /// Waits until all survivors follow the new primary and have its rows; nobody writes.
+    pub async fn followed(&self, blow: &Blow) -> Result<()> {
         let successor = self.server(&self.primary)?;
         for (name, server) in self.others(&self.primary).filter(|(name, _)| *name != blow.victim) {
             let what = format!("{name} follows {}", self.primary);
@@ -193,25 +210,36 @@ impl Incident {
             })
             .await?;
         }
+        Ok(())
+    }
+
+    /// The new primary has all that any survivor had received.
+    pub async fn kept(&self, blow: &Blow) -> Result<()> {
+        let successor = self.server(&self.primary)?;
         for (name, received) in &blow.received {
-            ensure!(has(successor, received).await?, "{} lacks what {name} had received: {received}", self.primary);
-        }
-        if self.durability == Durability::Lossless {
-            let role = match self.topology.flavor {
-                Flavor::MySql => "@@GLOBAL.rpl_semi_sync_source_enabled",
-                Flavor::MariaDb => "@@GLOBAL.rpl_semi_sync_master_enabled",
-            };
-            let role = successor.value(role).await?;
-            if !["1", "ON"].contains(&role.as_str()) {
-                bail!("{}: source of semi-sync is {role:?}\n{}", self.primary, self.diagnosis().await);
+            if !has(successor, received).await? {
+                let diagnosis = self.diagnosis().await;
+                bail!("{} lacks what {name} had received: {received}\n{diagnosis}", self.primary);
             }
         }
-        self.recorded(blow).await?;
-        Ok(missing_rows(successor, &writer.acknowledged()).await?.len())
+        Ok(())
+    }
+
+    /// The new primary waits for acknowledgements.
+    async fn waits(&self) -> Result<()> {
+        let role = match self.topology.flavor {
+            Flavor::MySql => "@@GLOBAL.rpl_semi_sync_source_enabled",
+            Flavor::MariaDb => "@@GLOBAL.rpl_semi_sync_master_enabled",
+        };
+        let role = self.server(&self.primary)?.value(role).await?;
+        if !["1", "ON"].contains(&role.as_str()) {
+            bail!("{}: source of semi-sync is {role:?}\n{}", self.primary, self.diagnosis().await);
+        }
+        Ok(())
     }
 
     /// There is one recovery of the victim, it ended well, and names the successor.
-    async fn recorded(&self, blow: &Blow) -> Result<()> {
+    pub async fn recorded(&self, blow: &Blow) -> Result<()> {
         let (victim, successor) = (self.server(&blow.victim)?.port(), self.server(&self.primary)?.port());
         let sql = "SELECT outcome, successor_port, is_successful FROM recovery WHERE port = ? AND ended_at IS NOT NULL";
         let ended = wait::until("the recovery is closed", FAILOVER_LIMIT, || async {
@@ -286,6 +314,11 @@ impl Incident {
         };
         self.topology.named(&format!("{}\n{}", lines.join("\n"), self.fleet.log_tail("service")))
     }
+}
+
+/// What a replica has received, as it says it.
+pub async fn received(server: &Server) -> Result<String> {
+    received_by(server.flavor(), &mut server.connect_root().await?).await
 }
 
 /// The last that a replica has received: a GTID set of MySQL's, the position of MariaDB's.

@@ -7,7 +7,8 @@ use super::scene::Scene;
 use crate::instance::{Instance, InstanceKey};
 use crate::operation::{movability, steps};
 use crate::plan::{
-    Action, Branch, Condition, Method, Plan, Refusal, Rule, SemiSyncSide, Step, Threads, running_threads,
+    Action, Branch, Condition, Method, Plan, Refusal, Rule, SemiSyncSide, Step, Threads, received_is_applied,
+    running_threads,
 };
 use crate::version::ServerVersion;
 
@@ -28,10 +29,10 @@ pub fn fence(scene: &Scene<'_>) -> Result<Option<Plan>, Refusal> {
     let survivors = replicas.iter().filter(|one| one.facts.source() == Some(scene.failed));
     for one in survivors {
         match stopping(scene, one) {
-            Ok(None) => {}
-            Ok(Some(step)) => {
+            Ok(steps) if steps.is_empty() => {}
+            Ok(steps) => {
                 warnings.push(format!("the receiver of {} stays stopped until it has a new source", one.key));
-                branches.push(branch(&one.key, vec![step]));
+                branches.push(branch(&one.key, steps));
             }
             Err(refusal) => left_out.push(refusal),
         }
@@ -87,8 +88,11 @@ pub(super) fn close_failed(scene: &Scene<'_>, failed: &Instance) -> Vec<Step> {
     steps
 }
 
-/// `None`: its receiver does not run.
-fn stopping(scene: &Scene<'_>, one: &Instance) -> Result<Option<Step>, Refusal> {
+/// Empty: its receiver does not run.
+///
+/// A MariaDB replica that uses GTIDs throws its relay logs away when a thread starts while none runs. What is in them and
+/// not applied would be lost with the start of the applier later: it starts before the receiver stops.
+fn stopping(scene: &Scene<'_>, one: &Instance) -> Result<Vec<Step>, Refusal> {
     let key = &one.key;
     let (_, replica) = scene.world.replica(key)?;
     // Which of several channels would be stopped?
@@ -97,12 +101,20 @@ fn stopping(scene: &Scene<'_>, one: &Instance) -> Result<Option<Step>, Refusal> 
         let reason = format!("{key} is a binlog server");
         return Err(Refusal::new(Rule::NotBuilt, key, reason, "move it by hand"));
     }
-    if !running_threads(&one.facts).io {
-        return Ok(None);
+    let running = running_threads(&one.facts);
+    if !running.io {
+        return Ok(Vec::new());
+    }
+    let mut steps = Vec::new();
+    // An applier that an error has stopped would only stop again.
+    let idle = !running.sql && !received_is_applied(&one.facts) && replica.last_sql_error.is_empty();
+    if replica.using_mariadb_gtid && idle {
+        steps.push(steps::started(key, Threads::SQL).when(steps::identity(one)));
     }
     let step = Step::new(key, Action::Stop { threads: Threads::IO }, scene.policy.fence_limit_seconds.max(1))
         .when(steps::identity(one))
         .when(Condition::ReplicatesFrom { source: scene.failed.clone() })
         .then(Condition::Stopped { threads: Threads::IO });
-    Ok(Some(step))
+    steps.push(step);
+    Ok(steps)
 }

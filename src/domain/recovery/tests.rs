@@ -37,6 +37,22 @@ fn the_fence_closes_a_primary_that_answers() {
 }
 
 #[test]
+fn appliers_of_mariadb_start_while_the_receivers_run() {
+    let world = "a mariadb dead\n  b mariadb=0-1-90 sql=no io_pos=0-1-100\n  c mariadb=0-1-100 sql=no io_pos=0-1-100";
+    let plan = Stage::new(world).fence();
+    let expected = ["b: start applier, see it running", "b: stop receiver", "c: stop receiver"];
+    assert_eq!(shown(plan.as_ref()), expected);
+    // It would only stop again.
+    let failing = Stage::new(world).edit("b", |one| {
+        one.facts.replica.as_mut().expect("a replica").last_sql_error = "a row is there already".to_owned();
+    });
+    assert_eq!(shown(failing.fence().as_ref()), expected[1..]);
+    // MySQL keeps its relay logs.
+    let mysql = Stage::new("a dead\n  b sql=no executed=a:1-50 retrieved=a:1-100").fence();
+    assert_eq!(shown(mysql.as_ref()), ["b: stop receiver"]);
+}
+
+#[test]
 fn the_one_that_received_most_wins() {
     // b executed more, c received more.
     let world = format!("a dead\n  b {F} executed=a:1-100\n  c {F} executed=a:1-90 retrieved=a:50-105\n  d {F}");
