@@ -2,7 +2,7 @@
 
 use domain::instance::Instance;
 use domain::operation::World;
-use domain::plan::{Action, Request};
+use domain::plan::{Action, Request, Rule, SemiSyncSide};
 use queue::JobError;
 
 use super::Recovering;
@@ -64,8 +64,29 @@ impl Recovering<'_> {
                 }
                 self.execute(&plan, &gathered).await?;
             }
-            Err(refusal) if refusal.rule == domain::plan::Rule::AlreadySo => {}
+            Err(refusal) if refusal.rule == Rule::AlreadySo => {}
             Err(refusal) => self.trouble(format!("{} stays read-only: {refusal}", self.row.failed)),
+        }
+        self.wait_for_acknowledgements_again().await
+    }
+
+    /// Fencing switches the source side of semi-sync off, lest a closed primary waits for acknowledgements for ever.
+    async fn wait_for_acknowledgements_again(&mut self) -> Result<(), JobError> {
+        let gathered = self.look().await?;
+        let instance = self.row.failed.clone();
+        let now = gathered.instances.get(&instance).is_some_and(|one| one.facts.semi_sync.source_enabled);
+        if now || !self.had_semi_sync(&gathered) {
+            return Ok(());
+        }
+        let request = Request::SetSemiSync { instance, side: SemiSyncSide::Source, enabled: true };
+        match self.ask(&gathered, |scene| domain::operation::plan(&request, scene.world)) {
+            Ok(plan) => {
+                self.execute(&plan, &gathered).await?;
+            }
+            Err(refusal) if refusal.rule == Rule::AlreadySo => {}
+            Err(refusal) => {
+                self.trouble(format!("{} does not wait for semi-sync any more: {refusal}", self.row.failed))
+            }
         }
         Ok(())
     }

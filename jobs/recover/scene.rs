@@ -63,7 +63,7 @@ impl Recovering<'_> {
     }
 
     /// Fencing turns it off: what counts is how it was when the failure was found.
-    fn had_semi_sync(&self, gathered: &Gathered) -> bool {
+    pub(super) fn had_semi_sync(&self, gathered: &Gathered) -> bool {
         let found = self.row.entry.get("SemiSyncMasterEnabled").and_then(serde_json::Value::as_bool);
         let now = || gathered.instances.get(&self.row.failed).is_some_and(|one| one.facts.semi_sync.source_enabled);
         found.unwrap_or_else(now)

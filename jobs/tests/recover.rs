@@ -599,6 +599,91 @@ async fn replicas_of_a_dead_intermediate_source_get_another(#[case] flavor: Flav
     Ok(())
 }
 
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_takeover_is_finished_by_another_worker_whenever_the_first_is_lost(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, FOUR, with_credentials()).await?;
+    let (mut old, mut new) = ("a", "c");
+    let moments = [
+        (Phase::Choosing, 0),
+        (Phase::Fencing, 3),
+        (Phase::Promoting, 0),
+        (Phase::Promoting, 1),
+        (Phase::Promoting, 3),
+        (Phase::Repointing, 0),
+        (Phase::Repointing, 2),
+        (Phase::Publishing, 0),
+    ];
+    for (phase, steps_into) in moments {
+        fleet.discover().await;
+        fleet.place(old).await?;
+        let id = fleet.open(old, &Asked { candidate: Some(fleet.key(new)), ..GRACEFUL }).await?;
+        let lost = fleet.lose(id, phase, steps_into).await?;
+        let outcome = carry_out(&fleet.ctx, id, "w2").await;
+        let told = fleet.timeline(id).await?;
+        let outcome = outcome.with_context(|| format!("lost in {phase:?} + {steps_into}: {told:#?}"))?;
+        assert_eq!(outcome.outcome, "recovered", "lost in {phase:?} + {steps_into} ({lost}): {outcome:?} {told:#?}");
+        let others: Vec<&str> = ["a", "b", "c", "d"].into_iter().filter(|name| *name != new).collect();
+        let checked = fleet.check_primary(new, &others).await;
+        checked.with_context(|| format!("lost in {phase:?} + {steps_into}: {told:#?}"))?;
+        let closed = fleet.topology[old].value("@@read_only").await?;
+        assert!(!["0", "OFF"].contains(&closed.as_str()), "{closed}: {told:#?}");
+        assert_eq!(fleet.locks().await?, 0);
+        (old, new) = (new, old);
+    }
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_closed_primary_is_opened_and_counts_as_its_own_successor(#[case] flavor: Flavor) -> Result<()> {
+    let mut settings = Settings::default();
+    settings.detection.recover_non_writeable_master = true;
+    let fleet = Fleet::start(flavor, FOUR, settings).await?;
+    fleet.topology["a"].execute("SET GLOBAL read_only = 1").await?;
+    fleet.discover().await;
+    let asked = Asked { kind: Kind::NonWriteable, code: "NoWriteableMasterStructureWarning", ..DEAD };
+    let id = fleet.open("a", &asked).await?;
+    let outcome = carry_out(&fleet.ctx, id, "w1").await;
+    let told = fleet.timeline(id).await?;
+    let outcome = outcome.with_context(|| format!("{told:#?}"))?;
+    assert_eq!((outcome.outcome.as_str(), outcome.successor), ("recovered", Some(fleet.key("a"))), "{told:#?}");
+    fleet.check_primary("a", &["b", "c", "d"]).await?;
+    assert!(store::former_primaries::of(&fleet.ctx.pool).await?.is_empty());
+    assert!(store::downtime::active(&fleet.ctx.pool).await?.is_empty());
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_a_pair_of_primaries_the_other_takes_over(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, "a\n b\n c", Settings::default()).await?;
+    fleet.topology.link("a", "b", Link::default()).await?;
+    fleet.topology["b"].execute("SET GLOBAL read_only = 1").await?;
+    fleet.discover().await;
+    sqlx::query("UPDATE instance SET is_co_primary = port <> ?")
+        .bind(fleet.topology["c"].port())
+        .execute(&fleet.ctx.pool)
+        .await?;
+    fleet.topology["a"].kill()?;
+    fleet.discover().await;
+    let id = fleet.open("a", &Asked { kind: Kind::CoPrimary, code: "DeadCoMaster", ..DEAD }).await?;
+    let outcome = carry_out(&fleet.ctx, id, "w1").await;
+    let told = fleet.timeline(id).await?;
+    let outcome = outcome.with_context(|| format!("{told:#?}"))?;
+    assert_eq!((outcome.outcome.as_str(), outcome.successor), ("recovered", Some(fleet.key("b"))), "{told:#?}");
+    let read_only = fleet.topology["b"].value("@@read_only").await?;
+    assert!(["0", "OFF"].contains(&read_only.as_str()), "{told:#?}");
+    assert_eq!(fleet.source_port("c").await?, fleet.topology["b"].port(), "{told:#?}");
+    Ok(())
+}
+
 #[test]
 fn outcomes_are_a_wire_format() {
     let value: Value = json!({ "outcome": "recovered", "id": 7 });
