@@ -11,6 +11,7 @@ use store::operations::{Finish, Operation, State};
 use store::recoveries::{Close, Kind, Outcome, Progress};
 
 use super::{End, Line, Recovering};
+use crate::hooks::List;
 
 /// How long clients could not write, as far as it can be told from what was seen. A wire format.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -98,10 +99,10 @@ impl Recovering<'_> {
         let (outcome, state, error) = words(&end);
         if outcome != Outcome::Recovered {
             self.done.errors.extend((!error.is_empty() && !self.done.errors.contains(&error)).then(|| error.clone()));
-            let list = crate::hooks::List::PostUnsuccessfulFailover;
-            // Only what was tried has failed.
+            // Only what was tried has failed. Nothing is done to any server from here on: hooks may take their time.
             if matches!(end, End::Failed(_)) {
-                self.hooks(list).await?.ok();
+                self.end_locks().await?;
+                self.hooks(List::PostUnsuccessfulFailover).await?.ok();
             }
         }
         self.keep_results().await?;

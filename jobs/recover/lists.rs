@@ -71,11 +71,13 @@ impl Recovering<'_> {
 
     fn hook_facts(&self, list: List) -> HookFacts {
         let row = &self.row;
-        // Before a planned takeover the designated one counts as the successor.
-        let known = row.successor.as_ref().or(match row.kind {
-            Kind::Takeover => row.requested_candidate.as_ref(),
-            _ => None,
-        });
+        let known = match (list, row.kind) {
+            // Chosen, and not opened.
+            (List::PostUnsuccessfulFailover, _) => None,
+            // Before a planned takeover the designated one counts as the successor.
+            (_, Kind::Takeover) => row.successor.as_ref().or(row.requested_candidate.as_ref()),
+            _ => row.successor.as_ref(),
+        };
         HookFacts {
             failure_type: row.code.clone(),
             // One word for both forms of a planned takeover.

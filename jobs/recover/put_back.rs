@@ -85,7 +85,7 @@ impl Recovering<'_> {
             }
             Err(refusal) if refusal.rule == Rule::AlreadySo => {}
             Err(refusal) => {
-                self.trouble(format!("{} does not wait for semi-sync any more: {refusal}", self.row.failed))
+                self.trouble(format!("{} does not wait for semi-sync any more: {refusal}", self.row.failed));
             }
         }
         Ok(())

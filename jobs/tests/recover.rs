@@ -684,6 +684,32 @@ async fn of_a_pair_of_primaries_the_other_takes_over(#[case] flavor: Flavor) -> 
     Ok(())
 }
 
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_nobody_may_be_promoted_everything_is_put_back_and_told(#[case] flavor: Flavor) -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut settings = hooks(dir.path());
+    settings.recovery.promotion_ignore_hostname_filters = vec![".*".to_owned()];
+    let fleet = Fleet::start(flavor, FOUR, settings).await?;
+    // Declared dead while it lives: closed, refused, opened again.
+    let asked = Asked { hint: "force-master-failover", force: true, ..DEAD };
+    let id = fleet.open("a", &asked).await?;
+    let failed = carry_out(&fleet.ctx, id, "w1").await;
+    let told = fleet.timeline(id).await?;
+    assert!(failed.is_err(), "{failed:?} {told:#?}");
+    fleet.check_primary("a", &["b", "c", "d"]).await.with_context(|| format!("{told:#?}"))?;
+    let row = fleet.row(id).await?;
+    assert_eq!((row.outcome, row.is_successful, fleet.locks().await?), (Some(Outcome::Failed), false, 0));
+    assert!(!row.errors.is_empty(), "{row:?}");
+    let text = tokio::fs::read_to_string(dir.path().join("said")).await?;
+    assert_eq!(first_of(dir.path()).await, ["pre", "unsuccessful"], "{text}");
+    assert!(text.lines().all(|line| line.ends_with("false")), "{text}");
+    assert!(store::downtime::active(&fleet.ctx.pool).await?.is_empty());
+    Ok(())
+}
+
 #[test]
 fn outcomes_are_a_wire_format() {
     let value: Value = json!({ "outcome": "recovered", "id": 7 });
