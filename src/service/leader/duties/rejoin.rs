@@ -13,8 +13,9 @@ use store::former_primaries::FormerState;
 
 use crate::leader::{Duty, DutyError, Leading};
 
-/// As often as the leader looks at the fleet.
+/// As often as the leader looks at the fleet; more seldom while nobody is waited for.
 const EVERY: Duration = Duration::from_millis(500);
+const WHEN_NONE: Duration = Duration::from_secs(2);
 /// Between two jobs for one that is open to writes, and for one that is only to be settled.
 const OPEN_AGAIN: Duration = Duration::from_secs(2);
 const CLOSED_AGAIN: Duration = Duration::from_secs(30);
@@ -22,6 +23,8 @@ const CLOSED_AGAIN: Duration = Duration::from_secs(30);
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Rejoin {
+    /// There are some.
+    waits: bool,
     asked: HashMap<InstanceKey, Instant>,
 }
 
@@ -29,13 +32,14 @@ impl Duty for Rejoin {
     const NAME: &'static str = "rejoin";
 
     fn every(&self, _: &Leading) -> Duration {
-        EVERY
+        if self.waits { EVERY } else { WHEN_NONE }
     }
 
     async fn tick(&mut self, leading: &Leading) -> Result<(), DutyError> {
         let mut former = store::former_primaries::of(&leading.handles.pool).await?;
         former.retain(|one| matches!(one.state, FormerState::Lost | FormerState::Fenced));
         self.asked.retain(|key, _| former.iter().any(|one| one.key == *key));
+        self.waits = !former.is_empty();
         if former.is_empty() {
             return Ok(());
         }
