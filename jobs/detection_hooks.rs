@@ -79,3 +79,15 @@ fn facts(found: &Detection) -> HookFacts {
         ..hooks::facts_of(&found.entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payload_is_a_wire_format() {
+        let job = DetectionHooks::new(7);
+        assert_eq!(serde_json::to_string(&job).unwrap(), r#"{"detection":7}"#);
+        assert_eq!(job.unique_key().unwrap(), "detection-hooks:7");
+    }
+}

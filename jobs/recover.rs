@@ -363,3 +363,16 @@ pub(crate) fn errors_of(report: &Report) -> Vec<String> {
 fn is_done(report: &Report) -> bool {
     report.ending == Ending::Ended && report.branches.iter().all(|branch| branch.result.is_done())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_payload_is_a_wire_format() {
+        let job = Recover::new(7);
+        assert_eq!(serde_json::to_string(&job).unwrap(), r#"{"recovery":7,"only_finish":false}"#);
+        assert_eq!(serde_json::from_str::<Recover>(r#"{"recovery":7}"#).unwrap(), job);
+        assert_eq!(job.unique_key().unwrap(), "recover:7");
+    }
+}

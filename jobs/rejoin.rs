@@ -68,7 +68,12 @@ impl Job for Rejoin {
         let Some(former) = former.filter(|one| matches!(one.state, FormerState::Lost | FormerState::Fenced)) else {
             return Ok(json!({ "state": "settled" }));
         };
-        let returning = Returning { ctx: &ctx, attempt: &attempt, former, primary: present_primary(former, &all) };
+        let primary = present_primary(former, &all);
+        if primary == former.key {
+            // Its successor was replaced by it: it is the primary, and nobody may close it.
+            return Ok(json!({ "state": "primary" }));
+        }
+        let returning = Returning { ctx: &ctx, attempt: &attempt, former, primary };
         let state = returning.settle().await?;
         Ok(json!({ "state": state }))
     }
@@ -326,4 +331,42 @@ async fn finish(work: &Work<'_>, acted: &Acted) -> Result<(), JobError> {
     let message = format!("operation {}, a former primary came back: {}{error}", operation.id, state.name());
     let end = Finish { state, outcome: &outcome, error: &error, message: &message };
     work.still_ours(store::operations::finish(&work.ctx.pool, work.run, end).await)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn former(name: &str, successor: &str) -> Former {
+        Former {
+            key: InstanceKey::new(name, 3306),
+            cluster_name: String::new(),
+            successor: InstanceKey::new(successor, 3306),
+            recovery_id: 1,
+            gtid: String::new(),
+            state: FormerState::Lost,
+            errant_gtid: String::new(),
+            marked_at: 0,
+            state_at: 0,
+            seen_at: None,
+        }
+    }
+
+    #[test]
+    fn the_payload_is_a_wire_format() {
+        let job = Rejoin::new(InstanceKey::new("a", 3306), 7);
+        let text = r#"{"instance":{"hostname":"a","port":3306},"recovery":7}"#;
+        assert_eq!(serde_json::to_string(&job).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Rejoin>(text).unwrap(), job);
+        assert_eq!(job.unique_key().unwrap(), "rejoin:a:3306");
+    }
+
+    #[test]
+    fn the_present_primary_is_the_last_of_a_row_of_successors() {
+        let all = [former("a", "b"), former("b", "c"), former("x", "y"), former("y", "x")];
+        assert_eq!(present_primary(&all[0], &all), InstanceKey::new("c", 3306));
+        assert_eq!(present_primary(&all[1], &all), InstanceKey::new("c", 3306));
+        // Round in a ring it ends somewhere.
+        assert!(["x", "y"].contains(&present_primary(&all[2], &all).hostname.as_str()));
+    }
 }
