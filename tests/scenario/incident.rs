@@ -307,7 +307,12 @@ impl Incident {
         let sql = "SELECT CONCAT(r.id, ' ', r.code, ' of ', r.hostname, ':', r.port, ' ', r.phase, ' ', r.outcome, ' ', r.errors) \
                    FROM recovery r UNION ALL \
                    SELECT CONCAT(e.recovery_id, ' ', e.noted_at, ' ', e.kind, ': ', e.text) FROM recovery_event e UNION ALL \
-                   SELECT CONCAT('blocked: ', b.code, ' ', b.reason) FROM recovery_blocked b";
+                   SELECT CONCAT('blocked: ', b.code, ' ', b.reason) FROM recovery_blocked b UNION ALL \
+                   SELECT CONCAT('operation ', o.id, ' ', o.word, ' ', o.hostname, ':', o.port, ' ', o.state, ' ', COALESCE(o.outcome, '')) \
+                   FROM operation o UNION ALL \
+                   SELECT CONCAT('former primary ', f.hostname, ':', f.port, ' ', f.state, ' ', COALESCE(f.seen_at, 'never seen'), ' ', f.errant_gtid) \
+                   FROM former_primary f UNION ALL \
+                   SELECT CONCAT('instance ', i.hostname, ':', i.port, ' failed ', i.failures, ' times: ', i.last_error) FROM instance i";
         let lines = match sqlx::query(sql).fetch_all(&self.pool).await {
             Ok(rows) => rows.iter().map(|row| row.try_get_unchecked::<String, _>(0).unwrap_or_default()).collect(),
             Err(error) => vec![format!("cannot read the recoveries: {error}")],
