@@ -138,7 +138,7 @@ async fn a_frozen_primary_is_known_soon_and_one_that_wakes_up_is_well(#[case] fl
     pair["a"].freeze()?;
     let (failed, _) = here.known_lost(Duration::from_secs(6)).await?;
     println!("{flavor:?}: known frozen after {:?}", failed - frozen);
-    assert!(failed - frozen < Duration::from_millis(3000), "{:?}", failed - frozen);
+    assert!(failed - frozen < Duration::from_secs(3), "{:?}", failed - frozen);
     pair["a"].thaw()?;
     // The rounds go on and find it well.
     let thawed = Instant::now();
