@@ -271,7 +271,8 @@ pub(super) fn successors_hold_everything(plan: &Plan) -> Vec<String> {
             return;
         }
         match &step.action {
-            Action::ResetReplica if !known.safe => {
+            // Whose relay logs nobody has is told by another rule.
+            Action::ResetReplica if !known.safe && known.safe_in.is_some() => {
                 flaws.push(format!("what {opened} received may not be applied: {step}"));
             }
             Action::SetReadOnly { read_only: false, .. } => {
