@@ -74,8 +74,8 @@ fn is_pair(one: &Instance, pair: Option<&Instance>) -> bool {
 fn received_set(one: &Instance, writes: bool) -> Option<GtidSet> {
     if !one.facts.server_uuid.is_empty() {
         // A server that uses GTID and has executed nothing has an empty set; one that has no GTID has none.
-        let known = one.facts.supports_oracle_gtid()
-            && (!one.facts.gtid.executed.is_empty() || one.facts.is_using_gtid());
+        let known =
+            one.facts.supports_oracle_gtid() && (!one.facts.gtid.executed.is_empty() || one.facts.is_using_gtid());
         return if known { reach(one) } else { None };
     }
     let gtid = &one.facts.gtid;
