@@ -22,8 +22,8 @@ use utoipa::OpenApi;
 
 pub use analysis::{AnalysedReplica, Analysis, AnalysisAction, AnalysisWarning, CheckWord, ReplicaWord};
 pub use cluster::Cluster;
-pub use explanation::{Candidate, Explanation, ExplanationCase, GateVerdict};
 pub use config::{ConfigFinding, ConfigKey, ConfigReport, FindingLevel};
+pub use explanation::{Candidate, Explanation, ExplanationCase, GateVerdict};
 pub use instance::{Binlog, CheckDetail, Group, Gtid, InstanceDetail, InstanceSummary, Replication, Role, SemiSync};
 pub use job::{Job, JobAccepted, JobState};
 pub use lane::Lane;
@@ -36,8 +36,8 @@ pub use operator::{AuditEntry, Downtime, DowntimeRequest, Maintenance, Maintenan
 pub use page::Page;
 pub use problem::Problem;
 pub use recovery::{
-    Acknowledgement, AcknowledgementReply, AcknowledgementRequest, BlockedRecovery, Detection, Recovery, RecoveryAccepted,
-    RecoveryEvent, RecoveryRequest, RecoverySwitch,
+    Acknowledgement, AcknowledgementReply, AcknowledgementRequest, BlockedRecovery, Detection, Recovery,
+    RecoveryAccepted, RecoveryEvent, RecoveryRequest, RecoverySwitch,
 };
 pub use term::Term;
 

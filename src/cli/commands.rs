@@ -25,7 +25,8 @@ pub(crate) mod tags;
 pub(crate) mod topology;
 
 /// Commands with words of their own; to all others a word is a mistake.
-pub(crate) const TAKE_WORDS: &[&str] = &["submit", "jobs", "config", "sandbox", "plan", "operations", "explain", "recovery", "ack-recovery"];
+pub(crate) const TAKE_WORDS: &[&str] =
+    &["submit", "jobs", "config", "sandbox", "plan", "operations", "explain", "recovery", "ack-recovery"];
 
 /// Processes that stay: they log at INFO.
 pub(crate) const LONG_RUNNING: &[&str] = &["http", "worker"];

@@ -63,6 +63,12 @@ pub(crate) const FLAGS: &[Flag] = &[
         "HEADER",
         "a header for an authenticating proxy [environment: ORCHESTRATOR_AUTH_USER_HEADER]",
     ),
+    flag(
+        "wait",
+        &[],
+        "SECONDS",
+        "how long to wait for an operation that takes longer than a request [environment: ORCHESTRATOR_WAIT; default: until it ends]",
+    ),
     flag("json", &[], "", "print the data of the reply as one line of JSON"),
     flag("version", &['V'], "", "print the version"),
     flag("help", &['h'], "", "print usage and commands; help COMMAND explains one"),

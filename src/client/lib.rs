@@ -3,7 +3,7 @@
 //!
 //! What this is: one table of commands ([`catalogue`]), each with the path it asks for and the way its reply is printed
 //! ([`print`]); and the means to ask: which of several services ([`endpoint`]), how often and how long ([`api`]), in whose
-//! name ([`settings`]). Names, flags, environment, output and exit status are those of the client of the original
+//! name ([`settings`]), until when ([`follow`]). Names, flags, environment, output and exit status are those of the client of the original
 //! orchestrator, which was a shell script; this one needs neither shell nor curl nor jq. What it deliberately is not: a
 //! second implementation of anything. It decides nothing about servers, it asks.
 //!
@@ -16,6 +16,7 @@ mod api;
 mod arguments;
 mod catalogue;
 mod endpoint;
+mod follow;
 mod identity;
 mod own;
 mod print;

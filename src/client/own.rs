@@ -9,6 +9,7 @@ use serde_json::json;
 
 use crate::api::{Api, Sends};
 use crate::catalogue::{self, Call};
+use crate::follow;
 use crate::print;
 use crate::problem::Problem;
 use crate::reply::collapsed;
@@ -53,8 +54,25 @@ pub(crate) fn request(session: &Session<'_>, call: Call) -> Result<Answer, Probl
         return Err(Problem::usage(call.no_destination));
     }
     let template = if call.otherwise.is_empty() || values.fits(call.path)? { call.path } else { call.otherwise };
-    let reply = session.api.call(call.sends, &values.path(template)?)?;
-    Ok(Answer::done((call.print)(&reply)?, reply.data.get()))
+    match session.api.call(call.sends, &values.path(template)?) {
+        Ok(reply) => Ok(Answer::done((call.print)(&reply)?, reply.data.get())),
+        Err(problem) => {
+            let (text, json) = to_the_end(session, problem, call.print)?;
+            Ok(Answer::done(text, json))
+        }
+    }
+}
+
+/// An operation that the service did not wait for is followed here; any other problem is one.
+fn to_the_end(session: &Session<'_>, problem: Problem, print: follow::Print) -> Result<(String, String), Problem> {
+    let Some(operation) = follow::pending(&problem) else { return Err(problem) };
+    let wait = session.values.wait()?;
+    if wait.is_some_and(|wait| wait.is_zero()) {
+        return Err(problem);
+    }
+    let mut say = |text: &str| crate::run::talk(&mut std::io::stderr(), text);
+    say(&format!("operation {operation} takes its time: Ctrl-C ends the waiting, not the operation"));
+    follow::follow(session.api, operation, print, wait, problem, &mut say)
 }
 
 pub(crate) fn help(session: &Session<'_>) -> Result<Answer, Problem> {
@@ -145,7 +163,13 @@ pub(crate) fn move_replicas_gtid(session: &Session<'_>) -> Result<Answer, Proble
         Ok(replicas.into_iter().map(|one| one.key).collect())
     };
     let before = keys(&from)?;
-    let reply = session.api.change(&values.path("move-replicas-gtid/{i}/{d}[?pattern={pattern}]")?)?;
+    let reply = match session.api.change(&values.path("move-replicas-gtid/{i}/{d}[?pattern={pattern}]")?) {
+        Ok(reply) => reply,
+        Err(problem) => {
+            let (text, json) = to_the_end(session, problem, print::instances)?;
+            return Ok(Answer::done(text, json));
+        }
+    };
     // A service that lists them, as for relocate-replicas, is taken at its word.
     if reply.data.get().starts_with('[') {
         return Ok(Answer::done(print::instances(&reply)?, reply.data.get()));

@@ -47,7 +47,7 @@ fn complain(problem: &Problem, err: &mut impl Write) -> String {
     }
 }
 
-fn talk(err: &mut impl Write, text: &str) {
+pub(crate) fn talk(err: &mut impl Write, text: &str) {
     // Nowhere is left to say that this failed.
     let _ = writeln!(err, "orchestrator-client[{}]: {text}", std::process::id());
 }

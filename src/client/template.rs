@@ -3,6 +3,8 @@
 //! A hole is filled with what the user gave, encoded. What stands in brackets is left out when one of its holes has
 //! nothing to fill it; elsewhere that is an error which names what is missing. `{i}` and `{d}` become host and port.
 
+use std::time::Duration;
+
 use domain::instance::InstanceKey;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -31,6 +33,17 @@ impl<'a> Values<'a> {
     /// The instance of `-i`.
     pub(crate) fn instance(&self) -> Result<InstanceKey, Problem> {
         self.key(self.instance_text().ok_or_else(|| Problem::missing(called("i")))?)
+    }
+
+    /// How long to wait for an operation that the service did not wait for; `None`: until it has ended.
+    pub(crate) fn wait(&self) -> Result<Option<Duration>, Problem> {
+        let given = self.arguments.get("wait").or_else(|| self.environment.get("ORCHESTRATOR_WAIT"));
+        let seconds = given.map(|text| {
+            text.parse::<u32>().map_err(|_| {
+                Problem::usage(format!("--wait and ORCHESTRATOR_WAIT take a number of seconds, not {text:?}"))
+            })
+        });
+        Ok(seconds.transpose()?.map(|seconds| Duration::from_secs(u64::from(seconds))))
     }
 
     fn key(&self, text: &str) -> Result<InstanceKey, Problem> {

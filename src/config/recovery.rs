@@ -7,7 +7,7 @@ section! {
     pub struct Recovery in recovery, "Recovery";
     recovery_period_block_seconds: u64 = 3600 => "RecoveryPeriodBlockSeconds", Effective, Live,
         "For this long after a recovery that nobody acknowledged there is no further automatic one in the cluster.";
-    recovery_period_block_minutes: u64 = 60 => "RecoveryPeriodBlockMinutes", NotYet("recovery"), Live,
+    recovery_period_block_minutes: u64 = 60 => "RecoveryPeriodBlockMinutes", Synonym("RecoveryPeriodBlockSeconds"), Live,
         "Older form, used only where `RecoveryPeriodBlockSeconds` is 0.";
     max_concurrent: u64 = 50 => "RecoveryMaxConcurrent" (New), Effective, Live,
         "At most so many clusters are recovered automatically at once; others wait until one has ended. 0 = no limit.";

@@ -18,6 +18,7 @@ mod error;
 mod gtid;
 mod purge;
 mod quote;
+mod seal;
 mod session;
 mod source;
 mod sql;
@@ -78,6 +79,7 @@ pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyE
         }
         Action::SetReadOnly { read_only, with_super } => context.send(dialect.read_only(*read_only, *with_super)).await,
         Action::Close => close::close(context).await,
+        Action::Seal => seal::seal(context).await,
         Action::SetSemiSync { side, enabled } => {
             context.try_send(set_semi_sync(dialect, order.facts, *side, *enabled)).await
         }

@@ -16,8 +16,8 @@ pub use find::{complete, complete_all, find_cluster, find_cluster_of, unknown_of
 pub use forget::{expire_forgotten, forget, forget_cluster, forget_unseen, forgotten};
 pub use place::{mark_attempted, touch, write_placements};
 pub use read::{
-    CheckTimes, Look, Snapshot, check_times, index, look, read, read_all, read_cluster, read_clusters, read_ids, read_many,
-    read_replicas, search_candidates,
+    CheckTimes, Look, Snapshot, check_times, index, look, read, read_all, read_cluster, read_clusters, read_ids,
+    read_many, read_replicas, search_candidates,
 };
 pub use record::{RecordReport, Written, record, record_extra};
 pub use seed::{insert_minimal, remember};

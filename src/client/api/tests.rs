@@ -219,3 +219,68 @@ fn errors_of_the_service_are_answers() {
     assert!(matches!(refused, Problem::Refused { .. }), "{refused}");
     assert_eq!((refused.to_string().as_str(), fake.asked().len()), ("Unauthorized", 1));
 }
+
+/// A body that lives as long as the process, with its headers.
+fn json(body: &str) -> &'static str {
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\nContent-Length: ";
+    Box::leak(format!("{head}{}\r\n\r\n{body}", body.len()).into_boxed_str())
+}
+
+fn operation(state: &str, rest: &str) -> String {
+    format!(
+        r#"{{"id":7,"operation":"relocate","instance":"c:1","cluster_name":"a:1","request":"relocate c:1 below b:1",
+            "plan_only":false,"actor":"ann","state":"{state}","runs":1,"done":[{{"instance":"c:1","new_source":"b:1"}}],
+            "failed":[],"left_out":[],"warnings":[],"created_at":"2026-11-23T00:00:00Z"{rest}}}"#
+    )
+}
+
+/// Follows operation 7 of a service; what is printed or said to be wrong, and what was said meanwhile.
+fn followed(rule: Rule, print: crate::follow::Print, wait: Option<Duration>) -> (Result<String, String>, Vec<String>) {
+    let fake = Fake::start(rule);
+    let asked = Problem::Refused {
+        message: "operation 7 has not ended within 25 s and goes on: look later".to_owned(),
+        details: None,
+        body: String::new(),
+    };
+    assert_eq!(crate::follow::pending(&asked), Some(7));
+    let mut said = Vec::new();
+    let ended =
+        crate::follow::follow(&api(&one(&fake), &[]), 7, print, wait, asked, &mut |text| said.push(text.to_owned()));
+    (ended.map(|(text, _)| text).map_err(|problem| problem.to_string()), said)
+}
+
+#[test]
+fn an_operation_that_goes_on_is_followed_to_its_end() {
+    let rule: Rule = |line, place| {
+        let step = |state: &str| {
+            format!(
+                r#","steps":[{{"run":1,"part":"branch","branch":0,"sequence":0,"instance":"c:1","text":"c:1: stop receiver",
+                    "state":"{state}","token":1,"worker":"w","begun_at":"2026-11-23T00:00:00Z"}}]"#
+            )
+        };
+        match (line, place) {
+            ("GET /api/v2/operations/7", 1) => json(&operation("running", &step("begun"))),
+            ("GET /api/v2/operations/7", _) => json(&operation("done", &step("done"))),
+            ("GET /api/instance/c/1", _) => {
+                json(r#"{"Key":{"Hostname":"c","Port":1},"MasterKey":{"Hostname":"b","Port":1}}"#)
+            }
+            _ => NOT_FOUND,
+        }
+    };
+    let steps = ["operation 7: begun: c:1: stop receiver", "operation 7: done: c:1: stop receiver"];
+    let (one, said) = followed(rule, crate::print::moved, None);
+    assert_eq!((one.as_deref(), said), (Ok("c:1<b:1\n"), steps.map(str::to_owned).to_vec()));
+    let (many, _) = followed(rule, crate::print::instances, Some(Duration::from_secs(60)));
+    assert_eq!(many.as_deref(), Ok("c:1\n"));
+}
+
+#[test]
+fn an_operation_that_fails_is_told_and_patience_ends() {
+    let (failed, _) = followed(|_, _| json(&operation("failed", r#","error":"c:1 hangs""#)), crate::print::moved, None);
+    assert_eq!(failed, Err("c:1 hangs".to_owned()));
+    let (late, _) =
+        followed(|_, _| json(&operation("running", "")), crate::print::moved, Some(Duration::from_millis(300)));
+    assert!(late.expect_err("no end").starts_with("operation 7 has not ended"));
+    let other = Problem::Refused { message: "operation 7 is unknown".to_owned(), details: None, body: String::new() };
+    assert_eq!(crate::follow::pending(&other), None);
+}

@@ -158,6 +158,7 @@ async fn every_command() -> Result<()> {
     changes_show(&site).await?;
     same_as_the_command_line(&site).await?;
     differs_on_purpose(&site).await?;
+    recoveries(&site).await?;
     later_stages_say_so(&site).await?;
     mistakes(&site).await?;
     behind_tls_and_a_password(&mut site).await?;
@@ -241,11 +242,26 @@ async fn differs_on_purpose(site: &Site) -> Result<()> {
     Ok(())
 }
 
-async fn later_stages_say_so(site: &Site) -> Result<()> {
-    for line in ["recover -i A", "graceful-master-takeover -i A -d B", "replication-analysis", "match -i B -d A"] {
-        let said = site.fails(line).await?;
-        ensure!(said.contains("not built yet"), "{line}: {said}");
+async fn recoveries(site: &Site) -> Result<()> {
+    let refused = site.client("recover -i A").await?;
+    ensure!(refused.code == 1 && refused.stderr.contains("nothing is wrong with it"), "{refused:?}");
+    ensure!(refused.stdout.starts_with("{\"Hostname\":"), "the failed instance: {refused:?}");
+    for (line, printed) in [
+        ("check-global-recoveries", "enabled\n"),
+        ("disable-global-recoveries", "disabled\n"),
+        ("check-global-recoveries", "disabled\n"),
+        ("enable-global-recoveries", "enabled\n"),
+        ("ack-all-recoveries -r seen", "seen\n"),
+    ] {
+        ensure!(site.ok(line).await? == printed, "{line}");
     }
+    ensure!(site.ok("api -P audit-recovery").await? == "[]\n", "none yet");
+    ensure!(site.fails("recoveries").await?.contains("not offered over HTTP"), "recoveries");
+    Ok(())
+}
+
+async fn later_stages_say_so(site: &Site) -> Result<()> {
+    ensure!(site.fails("match -i B -d A").await?.contains("not built yet"), "Pseudo-GTID");
     ensure!(site.fails("raft-leader").await?.contains("not running with raft setup"), "raft");
     ensure!(site.fails("jobs").await?.contains("not offered over HTTP"), "jobs");
     Ok(())

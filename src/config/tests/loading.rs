@@ -253,7 +253,7 @@ fn secrets_show_nowhere() {
 #[test]
 fn the_report_sorts_keys_by_effect() {
     let loaded = merged(&[
-        r#"{"ListenAddress": ":3001", "RecoverMasterClusterFilters": ["*"], "DiscoveryMaxConcurrency": 3, "SlaveLagQuery": "select 1",
+        r#"{"ListenAddress": ":3001", "ServeAgentsHttp": true, "DiscoveryMaxConcurrency": 3, "SlaveLagQuery": "select 1",
             "InstancePolSeconds": 1, "OAuthClientId": "x", "RaftNodes": ["a"]}"#,
     ])
     .unwrap();
@@ -264,7 +264,7 @@ Effective:
   ListenAddress = ":3001"
 
 Not yet effective (waiting for):
-  RecoverMasterClusterFilters = ["*"]  (recovery)
+  ServeAgentsHttp = true  (agents)
 
 Without effect (because):
   OAuthClientId = "x"  (OAuth never worked)

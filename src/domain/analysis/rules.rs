@@ -3,8 +3,10 @@
 //! "Silent", "alive", "hears", "lost" are the words of [`super::Situation`] and [`super::Testimony`]; a rule that asks for
 //! a death always asks for silence *and* for replicas that have lost the instance since.
 
+use super::Reach;
 use super::code::Code;
 use super::situation::Situation;
+use crate::instance::FailureKind;
 
 pub(super) struct Rule {
     pub(super) code: Code,
@@ -206,10 +208,7 @@ pub(super) const STRUCTURE: &[Rule] = &[
         code: Code::ChecksRefusedStructureWarning,
         when: |x| x.has_replicas() && x.refusal() == Some(Refusal::Other),
     },
-    Rule {
-        code: Code::NotCheckedLatelyStructureWarning,
-        when: |x| x.has_replicas() && x.reach == super::Reach::Unknown,
-    },
+    Rule { code: Code::NotCheckedLatelyStructureWarning, when: |x| x.has_replicas() && x.reach == Reach::Unknown },
 ];
 
 /// How a living server failed its last check.
@@ -222,11 +221,13 @@ enum Refusal {
 
 impl Situation<'_> {
     fn refusal(&self) -> Option<Refusal> {
-        use crate::instance::FailureKind;
-        (self.reach == super::Reach::Refuses).then(|| match self.instance.check.failure {
-            Some(FailureKind::AccessDenied) => Refusal::Login,
-            Some(FailureKind::TooManyConnections) => Refusal::Connections,
-            _ => Refusal::Other,
-        })
+        if self.reach != Reach::Refuses {
+            return None;
+        }
+        match self.instance.check.failure {
+            Some(FailureKind::AccessDenied) => Some(Refusal::Login),
+            Some(FailureKind::TooManyConnections) => Some(Refusal::Connections),
+            Some(_) | None => Some(Refusal::Other),
+        }
     }
 }

@@ -340,7 +340,7 @@ fn is_verified(step: &Step) -> bool {
             step.after.contains(&Condition::ReplicatesFrom { source: InstanceKey::new(to, *port) })
         }
         Action::ResetReplica => step.after.contains(&Condition::NoReplica),
-        Action::Close => step.after.contains(&Condition::Closed),
+        Action::Close | Action::Seal => step.after.contains(&Condition::Closed),
         Action::SetReadOnly { read_only, .. } => step.after.contains(&Condition::ReadOnly { read_only: *read_only }),
         Action::SetSemiSync { side, enabled } => {
             step.after.contains(&Condition::SemiSync { side: *side, enabled: *enabled })
@@ -398,6 +398,7 @@ fn arguments_are_sane(plan: &Plan) -> Vec<String> {
         | Action::ResetReplica
         | Action::SetReadOnly { .. }
         | Action::Close
+        | Action::Seal
         | Action::SetSemiSync { .. }
         | Action::SetDelay { .. }
         | Action::SkipOne => false,

@@ -98,6 +98,9 @@ pub enum Action {
     /// Refuse the writes of everybody, those with every privilege included, or else change nothing: `read_only`,
     /// `super_read_only` where known; where not (MariaDB), only if nobody is there who may write in spite of `read_only`.
     Close,
+    /// Refuse writes, as far as the server can, whatever it costs its clients: connections whose commits wait for
+    /// semi-sync acknowledgements would keep it open, and are ended. None of these commits is acknowledged to anybody.
+    Seal,
     /// Semi-synchronous replication, one side.
     SetSemiSync { side: SemiSyncSide, enabled: bool },
     /// Seconds a replica stays behind on purpose (applier stopped).
@@ -185,6 +188,7 @@ impl Step {
             | Action::ResetReplica
             | Action::SetReadOnly { .. }
             | Action::Close
+            | Action::Seal
             | Action::SetSemiSync { .. }
             | Action::SetDelay { .. }
             | Action::InjectEmpty { .. }

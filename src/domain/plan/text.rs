@@ -201,6 +201,7 @@ impl fmt::Display for Action {
                 write!(f, "set {name} {}", if *read_only { "on" } else { "off" })
             }
             Self::Close => f.write_str("refuse the writes of everybody, however privileged"),
+            Self::Seal => f.write_str("refuse writes, ending connections whose commits wait for acknowledgements"),
             Self::SetSemiSync { side, enabled } => {
                 write!(f, "switch semi-sync {} ({side} side)", if *enabled { "on" } else { "off" })
             }

@@ -3,7 +3,7 @@
 use crate::instance::{Instance, InstanceKey};
 use crate::operation::steps::{self, identity};
 use crate::operation::{World, compatibility, limit};
-use crate::plan::{Action, Condition, Position, Refusal, Rule, SourceOptions, Step, missing_of_executed};
+use crate::plan::{Action, Condition, Position, Refusal, Rule, SemiSyncSide, SourceOptions, Step, missing_of_executed};
 use crate::version::Flavor;
 
 pub(super) fn is_mariadb(one: &Instance) -> bool {
@@ -64,6 +64,26 @@ pub(super) fn below(
         .then(Condition::Threads { running: crate::plan::Threads::NONE });
     steps.push(change);
     Ok(steps)
+}
+
+pub(super) fn semi_sync(one: &Instance, side: SemiSyncSide, enabled: bool) -> Step {
+    Step::new(&one.key, Action::SetSemiSync { side, enabled }, limit::OTHER)
+        .when(identity(one))
+        .then(Condition::SemiSync { side, enabled })
+}
+
+/// A replica waits for nobody: what it applies would wait for ever where it has no replicas of its own. And it acknowledges
+/// where others do.
+pub(super) fn semi_sync_of_a_replica(old: &Instance, acknowledges: bool) -> Vec<Step> {
+    let facts = &old.facts.semi_sync;
+    let mut steps = Vec::new();
+    if facts.source_enabled {
+        steps.push(semi_sync(old, SemiSyncSide::Source, false));
+    }
+    if acknowledges && facts.replica_plugin.is_some() && !facts.replica_enabled {
+        steps.push(semi_sync(old, SemiSyncSide::Replica, true));
+    }
+    steps
 }
 
 pub(super) fn errant(old: &Instance, new: &Instance, set: &str) -> Refusal {

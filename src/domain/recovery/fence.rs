@@ -71,9 +71,10 @@ pub(super) fn close_failed(scene: &Scene<'_>, failed: &Instance) -> Vec<Step> {
     let mut steps = Vec::new();
     if !facts.read_only || (with_super && !facts.super_read_only) {
         steps.push(
-            Step::new(key, Action::SetReadOnly { read_only: true, with_super }, SWITCH_LIMIT)
+            Step::new(key, Action::Seal, SWITCH_LIMIT)
                 .when(steps::identity(failed))
-                .then(Condition::ReadOnly { read_only: true }),
+                .then(Condition::ReadOnly { read_only: true })
+                .then(Condition::Closed),
         );
     }
     if facts.semi_sync.source_enabled {

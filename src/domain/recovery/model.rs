@@ -342,6 +342,7 @@ impl Model {
                 server.facts.read_only = *read_only;
                 server.facts.super_read_only = *read_only && *with_super;
             }
+            Action::Seal => (server.facts.read_only, server.facts.super_read_only) = (true, true),
             Action::SetDelay { seconds } => {
                 assert!(running_threads(&server.facts).io || server.received.is_empty(), "{step}: relay logs go");
                 server.replica().sql_delay = u64::from(*seconds);

@@ -37,7 +37,7 @@ pub fn fence(world: &World<'_>, former: &InstanceKey, request: &Request) -> Resu
     if facts.read_only && (facts.super_read_only || attach::is_mariadb(one)) {
         return Ok(None);
     }
-    let close = Step::new(former, Action::SetReadOnly { read_only: true, with_super: true }, limit::OTHER)
+    let close = Step::new(former, Action::Seal, limit::OTHER)
         .when(identity(one))
         .then(Condition::ReadOnly { read_only: true })
         .then(Condition::Closed);
@@ -64,8 +64,8 @@ fn judge_mysql(former: &Instance, primary: &Instance) -> Judgement {
     let (Ok(mine), Ok(theirs)) = sets else {
         return Judgement::Unknown("their executed GTIDs cannot be read".to_owned());
     };
-    // Without GTID nothing tells what it wrote last.
-    if !former.facts.supports_oracle_gtid() || mine.is_empty() {
+    // Without GTID nothing tells what it wrote last; with it an empty set says that it wrote nothing.
+    if !former.facts.supports_oracle_gtid() {
         return Judgement::Unknown(format!("{} does not use GTID", former.key));
     }
     let errant = mine.subtract(&theirs);
@@ -82,8 +82,9 @@ fn judge_mariadb(former: &Instance, primary: &Instance, promoted_at: &str) -> Ju
     let (Some(mine), Some(now), Ok(then)) = (place(former), place(primary), GtidPosition::parse(promoted_at)) else {
         return Judgement::Unknown("their positions cannot be read".to_owned());
     };
-    if mine.is_empty() {
-        return Judgement::Unknown(format!("{} tells no GTID position", former.key));
+    // With a binary log every write has a GTID: no position, no write.
+    if mine.is_empty() && !former.facts.log_bin {
+        return Judgement::Unknown(format!("{} has no binary log and tells no GTID position", former.key));
     }
     // It ends at the same transaction: no number is needed to tell.
     let ends_alike = |gtid: &crate::gtid::mariadb::Gtid| now.gtids().any(|other| other == *gtid);
@@ -153,6 +154,9 @@ pub fn plan(
         ));
     }
     let mut steps = attach::below(old, new, giver, Vec::new(), world)?;
+    // What the primary's replicas do, it does, too.
+    let acknowledges = world.replicas_of(primary).iter().any(|one| one.facts.semi_sync.replica_enabled);
+    steps.extend(attach::semi_sync_of_a_replica(old, acknowledges));
     steps.push(steps::start_below(former, primary, Threads::BOTH));
     Ok(Some(rejoined(old, new, steps, true, request)))
 }

@@ -200,6 +200,14 @@ pub(crate) fn kill_query(id: u64) -> Sql {
     format!("KILL QUERY {id}").into()
 }
 
+/// Ends a connection, whatever it does.
+pub(crate) fn kill(id: u64) -> Sql {
+    format!("KILL {id}").into()
+}
+
+/// Everybody who is connected: number, user, host, schema, command, seconds, state, statement.
+pub(crate) const SHOW_SESSIONS: &str = "SHOW PROCESSLIST";
+
 /// The literal of a log file's name.
 pub(crate) fn file(name: &str) -> Result<String, Unsuitable> {
     if name.is_empty() {

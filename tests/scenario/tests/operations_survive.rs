@@ -36,7 +36,8 @@ const FEW: usize = 2;
 const FROZEN_AT: usize = 4;
 /// No operation here has as many moments.
 const MOST: usize = 60;
-const LIMIT: Duration = Duration::from_secs(60);
+/// An operation ends: MySQL's applier alone may take a minute to stop, when its receiver stopped within a transaction.
+const LIMIT: Duration = Duration::from_secs(120);
 const CATCH_UP: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(20);
 

@@ -185,7 +185,7 @@ impl Server {
                 self.facts.read_only = *read_only;
                 self.facts.super_read_only = *read_only && *with_super;
             }
-            Action::Close => (self.facts.read_only, self.facts.super_read_only) = (true, true),
+            Action::Close | Action::Seal => (self.facts.read_only, self.facts.super_read_only) = (true, true),
             Action::SetSemiSync { side: SemiSyncSide::Source, enabled } => {
                 self.facts.semi_sync.source_enabled = *enabled;
             }

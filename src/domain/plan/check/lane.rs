@@ -219,6 +219,7 @@ pub(super) fn changed_servers_are_identified(plan: &Plan) -> Vec<String> {
             | Action::CopyCredentials { .. }
             | Action::SetReadOnly { .. }
             | Action::Close
+            | Action::Seal
             | Action::InjectEmpty { .. }
             | Action::SkipOne
             | Action::ResetBinaryLogs { .. }

@@ -35,7 +35,10 @@ fn it_is_closed_at_once() {
             lines(&plan)
         })
     };
-    assert_eq!(closed("a"), Some(vec!["a: set read_only and super_read_only on".to_owned()]));
+    assert_eq!(
+        closed("a"),
+        Some(vec!["a: refuse writes, ending connections whose commits wait for acknowledgements".to_owned()])
+    );
     // Restarted read-only by its configuration: privileged users would write to it still.
     assert!(closed("a ro").is_some());
     assert!(closed("a mariadb").is_some());
@@ -49,7 +52,8 @@ fn mysql_names_exactly_what_is_its_own() {
     assert_eq!(judged("a\nb executed=a:1-100,b:1-7", ""), Judgement::Contained);
     let own = "00000001-1111-1111-1111-111111111111:101-103:105";
     assert_eq!(judged("a executed=a:1-103:105\nb executed=a:1-100,b:1-7", ""), Judgement::Errant(own.to_owned()));
-    assert!(matches!(judged("a executed=\nb", ""), Judgement::Unknown(_)));
+    assert_eq!(judged("a executed=\nb", ""), Judgement::Contained);
+    assert!(matches!(judged("a mode=OFF\nb", ""), Judgement::Unknown(_)));
     assert!(matches!(judged("a mariadb\nb", ""), Judgement::Unknown(_)));
 }
 
@@ -82,6 +86,20 @@ fn a_clean_one_rejoins_with_the_credentials_of_a_replica() {
     assert_eq!(mariadb[1], "a: replicate from b, beginning at its own current_pos");
     assert_eq!(shown("b rw\n  a io=no sql=no\n  c", ""), ["a: start receiver and applier, see it running"]);
     assert_eq!(shown("b rw\n  a\n  c", ""), ["nothing"]);
+}
+
+#[test]
+fn it_acknowledges_as_the_other_replicas_do() {
+    let plugin = Some(crate::instance::PluginNaming::SourceReplica);
+    let fixture =
+        Fixture::new("a ro\nb rw\n  c").edit("c", |c| c.facts.semi_sync.replica_enabled = true).edit("a", |a| {
+            let facts = &mut a.facts.semi_sync;
+            (facts.replica_plugin, facts.source_plugin, facts.source_enabled) = (plugin, plugin, true);
+        });
+    let plan = plan(&fixture.world(), &key("a"), &key("b"), "", &request()).expect("no refusal").expect("a plan");
+    assert_eq!(check(&plan), Ok(()), "{plan}");
+    let shown = lines(&plan);
+    assert_eq!(shown[2..4], ["a: switch semi-sync off (source side)", "a: switch semi-sync on (replica side)"]);
 }
 
 #[test]

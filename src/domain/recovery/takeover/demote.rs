@@ -1,6 +1,6 @@
 //! The old primary goes below the new one.
 
-use super::{Variant, is_switched, single, switch, uses_semi_sync};
+use super::{Variant, is_switched, single, uses_semi_sync};
 use crate::instance::Instance;
 use crate::operation::limit;
 use crate::operation::steps::{self, identity};
@@ -34,14 +34,15 @@ pub fn demote(scene: &Scene<'_>, choice: &Choice, variant: Variant) -> Result<Op
     }
     let can_log_in = attach::can_log_in(old, giver);
     let starts = variant == Variant::Auto && can_log_in;
-    steps.extend(semi_sync_replica(old, new, starts && running_threads(&old.facts) != Threads::BOTH));
+    let connects = starts && running_threads(&old.facts) != Threads::BOTH;
+    steps.extend(attach::semi_sync_of_a_replica(old, connects && new.facts.semi_sync.replica_enabled));
     if starts {
         if running_threads(&old.facts) != Threads::BOTH {
             let missing = Threads::BOTH.without(if follows { running_threads(&old.facts) } else { Threads::NONE });
             steps.push(steps::start_below(&old.key, &new.key, missing));
         }
         if uses_semi_sync(scene) && new.facts.semi_sync.source_plugin.is_some() && !new.facts.semi_sync.source_enabled {
-            steps.push(switch::semi_sync(new, SemiSyncSide::Source, true));
+            steps.push(attach::semi_sync(new, SemiSyncSide::Source, true));
         }
     } else {
         warnings.push(format!("replication of {0} stays stopped until: start-replica -i {0}", old.key));
@@ -80,19 +81,5 @@ fn forget(new: &Instance, old: &Instance) -> Vec<Step> {
         .when(Condition::Drained)
         .then(Condition::NoReplica);
     steps.push(forget);
-    steps
-}
-
-/// A replica waits for nobody; and it acknowledges where the new primary did so as a replica.
-fn semi_sync_replica(old: &Instance, new: &Instance, connects: bool) -> Vec<Step> {
-    let facts = &old.facts.semi_sync;
-    let mut steps = Vec::new();
-    if facts.source_enabled {
-        steps.push(switch::semi_sync(old, SemiSyncSide::Source, false));
-    }
-    let acknowledged = new.facts.semi_sync.replica_enabled;
-    if connects && acknowledged && facts.replica_plugin.is_some() && !facts.replica_enabled {
-        steps.push(switch::semi_sync(old, SemiSyncSide::Replica, true));
-    }
     steps
 }

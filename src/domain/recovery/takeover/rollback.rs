@@ -1,10 +1,11 @@
 //! Back to the old primary, from any state before the new one was open.
 
-use super::{empty, is_switched, method, switch};
+use super::{empty, is_switched, method};
 use crate::instance::{Instance, InstanceKey};
 use crate::operation::steps::{self, Part, identity};
 use crate::operation::{gtid, limit};
 use crate::plan::{Action, Branch, Condition, Plan, Refusal, Rule, SemiSyncSide, Step, Threads, running_threads};
+use crate::recovery::attach;
 use crate::recovery::scene::{Choice, Scene};
 
 /// Whether the old primary took writes before.
@@ -92,5 +93,5 @@ fn waits_no_more(one: &Instance, scene: &Scene<'_>) -> Option<Step> {
     let on = Action::SetSemiSync { side: SemiSyncSide::Source, enabled: true };
     let by_us = scene.world.earlier?.steps().any(|step| step.on == one.key && step.action == on);
     let is_on = one.facts.semi_sync.source_enabled;
-    (by_us && is_on).then(|| switch::semi_sync(one, SemiSyncSide::Source, false))
+    (by_us && is_on).then(|| attach::semi_sync(one, SemiSyncSide::Source, false))
 }

@@ -8,6 +8,7 @@ use crate::operation::steps::{identity, start_below, stop};
 use crate::plan::{
     Action, Branch, Condition, Plan, Refusal, Rule, SemiSyncSide, Step, Threads, missing_of_executed, running_threads,
 };
+use crate::recovery::attach;
 use crate::recovery::scene::{Choice, Scene};
 
 /// Closes the old primary, waits until the designated has all of it, opens the designated. `None`: it is open.
@@ -100,13 +101,7 @@ fn semi_sync_source(designated: &Instance, old: &Instance) -> Option<Step> {
     let facts = &designated.facts.semi_sync;
     let needed = old.facts.semi_sync.wait_for_replica_count.max(facts.wait_for_replica_count).max(1);
     let useful = facts.source_plugin.is_some() && !facts.source_enabled && facts.source_clients >= needed;
-    useful.then(|| semi_sync(designated, SemiSyncSide::Source, true))
-}
-
-pub(super) fn semi_sync(one: &Instance, side: SemiSyncSide, enabled: bool) -> Step {
-    Step::new(&one.key, Action::SetSemiSync { side, enabled }, limit::OTHER)
-        .when(identity(one))
-        .then(Condition::SemiSync { side, enabled })
+    useful.then(|| attach::semi_sync(designated, SemiSyncSide::Source, true))
 }
 
 fn open(designated: &Instance, old: &Instance) -> Step {

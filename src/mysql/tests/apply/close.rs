@@ -9,7 +9,7 @@ use mysql::apply::ApplyError;
 use sqlx::{Executor, MySqlConnection};
 
 use crate::orders::{LIMIT, order};
-use crate::support::{BOTH, facts_of, key, prober, settings, shown};
+use crate::support::{BOTH, facts_of, key, prober, settings, shown, value};
 
 const BOSS: Account = Account { user: "boss", password: "boss_password" };
 const WRITE: &str = "INSERT INTO app.t VALUES (NULL)";
@@ -111,4 +111,48 @@ async fn events_of_mariadb_that_write_in_spite_of_read_only_are_named() {
     refuses(&prober, &server, "event app.nightly of root@127.0.0.1").await;
     server.execute("SET GLOBAL event_scheduler = OFF").await.expect("events do not run");
     closes(&prober, &server).await;
+}
+
+/// Semi-sync replication without a replica that would acknowledge.
+async fn waits_for_nobody(flavor: Flavor) -> harness::Topology {
+    let topology = harness::Topology::start(flavor, "a semisync=loaded").await.expect("a server");
+    let word = if flavor == Flavor::MySql { "source" } else { "master" };
+    let sql = format!(
+        "CREATE TABLE app.t (id INT PRIMARY KEY AUTO_INCREMENT); SET GLOBAL rpl_semi_sync_{word}_timeout = 3600000; \
+         SET GLOBAL rpl_semi_sync_{word}_enabled = ON"
+    );
+    topology["a"].execute(&sql).await.expect("semi-sync");
+    topology
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_primary_whose_commits_wait_is_sealed_and_acknowledges_none_of_them() {
+    for flavor in BOTH {
+        let (topology, prober) = (waits_for_nobody(flavor).await, prober(settings()));
+        let server = &topology["a"];
+        let mut writers = Vec::new();
+        for _ in 0..5 {
+            let mut app = server.connect(harness::APPLICATION).await.expect("a login");
+            writers.push(tokio::spawn(async move { write(&mut app).await }));
+        }
+        let start = Instant::now();
+        let waiting =
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE STATE LIKE 'Waiting for semi-sync ACK%'";
+        while value(server, waiting).await == "0" {
+            assert!(start.elapsed() < LIMIT, "{flavor}: nobody waits");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let refused = order(&prober, server, Action::SetReadOnly { read_only: true, with_super: true }).await;
+        assert!(matches!(refused, Err(ApplyError::Refused { number: 1205, .. })), "{flavor}: {refused:?}");
+        let start = Instant::now();
+        order(&prober, server, Action::Seal).await.unwrap_or_else(|error| panic!("{flavor}: {error}"));
+        println!("{flavor}: sealed in {:?}", start.elapsed());
+        let facts = facts_of(&prober, server).await;
+        assert_eq!(Condition::Closed.holds(&key(server), &facts, &[].into()), Ok(()));
+        for writer in writers {
+            assert!(writer.await.expect("it ends").is_err(), "{flavor}: a commit was acknowledged");
+        }
+        // Nobody waits: at once, and again.
+        order(&prober, server, Action::Seal).await.expect("closed already");
+    }
 }

@@ -32,7 +32,8 @@ pub struct Started {
 pub async fn start(scope: &Scope, ask: Ask<'_>, node: Node<'_>) -> Result<Started, Error> {
     let target = find(scope, ask).await?;
     refuse_locked(scope, &target).await?;
-    submission::check_workers(scope, Queue::Recovery, "").await?;
+    let failed = operations::known(scope, &target.finding.key).await?;
+    submission::check_workers(scope, Queue::Recovery, &failed.lane).await?;
     let entry = entry(&target, node)?;
     submission::retried(TRIES, || try_start(scope, &target, &entry, node)).await
 }
