@@ -62,10 +62,12 @@ pub fn plan(scene: &Scene<'_>) -> Result<Rescue, Refusal> {
     let (siblings, considered) = siblings(scene, upper, &left);
     let mut search = Search { scene, left, moves: Vec::new(), refusals: Vec::new() };
     let near: Vec<InstanceKey> = match siblings.first() {
-        Some(best) if is_near(best, failed) => siblings.iter().filter(|one| is_near(one, failed)).map(key_of).collect(),
+        Some(best) if is_near(best, failed) => {
+            siblings.iter().filter(|one| is_near(one, failed)).map(|one| one.key.clone()).collect()
+        }
         _ => Vec::new(),
     };
-    let any: Vec<InstanceKey> = siblings.iter().map(|one| key_of(one)).collect();
+    let any: Vec<InstanceKey> = siblings.iter().map(|one| one.key.clone()).collect();
     search.below_each(&near);
     search.below_earlier_leader();
     search.below_one_of_them(&any, upper);
@@ -80,10 +82,6 @@ fn orphans(scene: &Scene<'_>) -> (Vec<InstanceKey>, Vec<InstanceKey>) {
     let before = scene.earlier_choice.map_or(&[][..], |choice| &choice.followers);
     let moved = before.iter().filter(|key| !left.contains(key)).cloned().collect();
     (moved, left)
-}
-
-fn key_of(one: &&Instance) -> InstanceKey {
-    one.key.clone()
 }
 
 fn is_near(one: &Instance, failed: &Instance) -> bool {
@@ -150,17 +148,28 @@ fn may_be_source(one: &Instance, failed: Option<&Instance>, scene: &Scene<'_>) -
     Ok(())
 }
 
+/// Lower is better.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Rank {
+    preference: u8,
+    replicas: Reverse<usize>,
+    /// Length of the name of the file, the file, the position.
+    applied: Reverse<(usize, String, u64)>,
+    key: InstanceKey,
+}
+
 /// Wanted and near, wanted, near, any; then more replicas, then more data; then the name.
-fn rank(
-    one: &Instance,
-    failed: Option<&Instance>,
-    scene: &Scene<'_>,
-) -> (u8, Reverse<usize>, Reverse<(usize, String, u64)>, InstanceKey) {
+fn rank(one: &Instance, failed: Option<&Instance>, scene: &Scene<'_>) -> Rank {
     let replicas = scene.world.replicas_of(&one.key).len();
     let applied = one.facts.replica.as_ref().map(|replica| replica.exec.clone()).unwrap_or_default();
     // Files of one log are numbered: the longer name is the later.
     let applied = (applied.file.len(), applied.file, applied.position);
-    (preference(one, failed), Reverse(replicas), Reverse(applied), one.key.clone())
+    Rank {
+        preference: preference(one, failed),
+        replicas: Reverse(replicas),
+        applied: Reverse(applied),
+        key: one.key.clone(),
+    }
 }
 
 fn preference(one: &Instance, failed: Option<&Instance>) -> u8 {

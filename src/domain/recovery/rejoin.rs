@@ -100,9 +100,10 @@ fn judge_mariadb(former: &Instance, primary: &Instance, promoted_at: &str) -> Ju
             .any(|other| other.domain == gtid.domain && other.sequence == gtid.sequence && other.server != gtid.server);
         if gtid.sequence > shared {
             let from = shared.saturating_add(1);
-            own.push(match from == gtid.sequence {
-                true => format!("{}-{}-{from}", gtid.domain, gtid.server),
-                false => format!("{}-{}-{from}..{}", gtid.domain, gtid.server, gtid.sequence),
+            own.push(if from == gtid.sequence {
+                format!("{}-{}-{from}", gtid.domain, gtid.server)
+            } else {
+                format!("{}-{}-{from}..{}", gtid.domain, gtid.server, gtid.sequence)
             });
         } else if other_writer {
             own.push(gtid.to_string());

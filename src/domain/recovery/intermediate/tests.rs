@@ -30,10 +30,8 @@ fn of(world: &str) -> String {
 /// u has siblings of the dead a, which has these orphans.
 fn tree(a: &str, siblings: &str, orphans: &str) -> String {
     let below = |depth: &str, list: &str| {
-        list.split(';')
-            .filter(|one| !one.trim().is_empty())
-            .map(|one| format!("\n{depth}{}", one.trim()))
-            .collect::<String>()
+        let named = list.split(';').map(str::trim).filter(|one| !one.is_empty());
+        named.fold(String::new(), |text, one| text + "\n" + depth + one)
     };
     format!("u\n  a dead {a}{}{}", below("    ", orphans), below("  ", siblings))
 }
