@@ -2,6 +2,7 @@
 //! `explain`, which must say the same.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use domain::analysis::{Code, FilterKind, Finding, Handler};
@@ -123,7 +124,8 @@ impl Circumstances {
         });
         let closed = verdicts.iter_mut().find(|one| one.gate == Gate::ClusterFilter && !one.passed);
         if let (Some(closed), Some(entry)) = (closed, meant_for_alias(finding.code, alias, config)) {
-            closed.reason += &format!("; entry {entry:?} looks at names only: write \"alias~={entry}\" for the alias");
+            let _ =
+                write!(closed.reason, "; entry {entry:?} looks at names only: write \"alias~={entry}\" for the alias");
         }
         verdicts
     }

@@ -52,7 +52,7 @@ pub async fn begin_for_operation(
                     return Err(Error::Refused {
                         what: format!(
                             "maintenance of {}",
-                            sorted.first().map_or_else(String::new, |key| key.to_string())
+                            sorted.first().map_or_else(String::new, ToString::to_string)
                         ),
                         holder: "others in turn".to_owned(),
                         reason: "the lock changed hands at every try".to_owned(),

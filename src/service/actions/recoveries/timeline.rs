@@ -1,5 +1,7 @@
 //! The timeline of a recovery: what was noted, every step on a server, every hook, in the order of time.
 
+use std::fmt::Write as _;
+
 use domain::instance::DbMicros;
 use serde_json::Value;
 use store::hook_runs::{HookOwner, HookRun};
@@ -38,12 +40,16 @@ impl Line {
             None => self.text.clone(),
         };
         match (self.state.as_deref(), self.seconds) {
-            (Some(state), Some(seconds)) => text.push_str(&format!(": {state} in {seconds:.3} s")),
-            (Some(state), None) => text.push_str(&format!(": {state}")),
+            (Some(state), Some(seconds)) => {
+                let _ = write!(text, ": {state} in {seconds:.3} s");
+            }
+            (Some(state), None) => {
+                let _ = write!(text, ": {state}");
+            }
             (None, _) => {}
         }
         if let Some(error) = &self.error {
-            text.push_str(&format!(": {error}"));
+            let _ = write!(text, ": {error}");
         }
         text
     }
