@@ -45,6 +45,8 @@ pub(crate) struct Server {
     pub(crate) broken: bool,
     /// Transactions of its own, as a set.
     pub(crate) own: String,
+    /// What it logs in as at a source; shown only while it has one.
+    pub(crate) user: String,
 }
 
 #[derive(Debug, Clone)]
@@ -96,7 +98,8 @@ impl Model {
             }),
             ..ServerFacts::default()
         };
-        self.servers.insert(key(index), Server { facts, content, received, broken: false, own: String::new() });
+        let user = if source.is_some() { "repl" } else { "" }.to_owned();
+        self.servers.insert(key(index), Server { facts, content, received, broken: false, own: String::new(), user });
     }
 
     pub(crate) fn replica(&mut self, index: usize) -> &mut ReplicaFacts {
@@ -132,6 +135,7 @@ impl Model {
             let source_id = self.servers.get(&source).map_or(0, |source| source.facts.server_id);
             replica.exec = place(source_id, server.content);
             replica.read = place(source_id, server.received);
+            replica.user.clone_from(&server.user);
             if self.kind == Kind::Gtid {
                 replica.retrieved_gtid_set = set(server.received);
             }

@@ -121,6 +121,10 @@ impl Model {
         let elsewhere: BTreeMap<InstanceKey, u64> =
             self.servers.iter().map(|(name, server)| (name.clone(), server.content.max(server.received))).collect();
         let kind = self.kind;
+        let given = match &step.action {
+            Action::CopyCredentials { from } => self.servers[from].user.clone(),
+            _ => String::new(),
+        };
         let server = self.servers.get_mut(&step.on).expect("a server of the model");
         let was_primary = server.facts.replica.is_none();
         if matches!(step.action, Action::ChangeSource { .. }) && was_primary {
@@ -136,6 +140,10 @@ impl Model {
                 ..ReplicaFacts::default()
             });
         }
+        if matches!(step.action, Action::CopyCredentials { .. }) {
+            assert!(!given.is_empty(), "{step}: there is no user");
+            server.user = given;
+        }
         server.act(step, target, &elsewhere, was_primary);
     }
 }
@@ -145,6 +153,7 @@ impl Server {
         match &step.action {
             Action::Stop { threads } => self.set_threads(*threads, ThreadState::Stopped),
             Action::Start { threads } => {
+                assert!(!threads.io || !self.user.is_empty(), "{step}: it has no user to log in as");
                 self.set_threads(*threads, ThreadState::Running);
                 if let Some(replica) = self.facts.replica.as_mut().filter(|_| threads.sql) {
                     replica.last_sql_error.clear();
@@ -180,6 +189,7 @@ impl Server {
                 let source = self.facts.source().cloned().unwrap_or_default();
                 self.drop_relay_logs(step, elsewhere.get(&source).copied());
                 self.facts.replica = None;
+                self.user.clear();
             }
             Action::SetReadOnly { read_only, with_super } => {
                 self.facts.read_only = *read_only;
@@ -210,7 +220,8 @@ impl Server {
                 let own = GtidSet::parse(&self.own).expect("a set");
                 self.own = own.subtract(&GtidSet::parse(errant).expect("a set")).to_string();
             }
-            Action::Drain
+            Action::ResumeApplier
+            | Action::Drain
             | Action::CopyCredentials { .. }
             | Action::FlushBinaryLogs { .. }
             | Action::PurgeBinaryLogs { .. }

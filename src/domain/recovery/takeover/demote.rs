@@ -32,7 +32,7 @@ pub fn demote(scene: &Scene<'_>, choice: &Choice, variant: Variant) -> Result<Op
         // Neither is the other's source for a moment.
         steps.extend(attach::below(old, new, giver, forget(new, old), world)?);
     }
-    let can_log_in = attach::can_log_in(old, giver);
+    let can_log_in = attach::can_log_in(old, giver) || was_given_them(old, new, variant);
     let starts = variant == Variant::Auto && can_log_in;
     let connects = starts && running_threads(&old.facts) != Threads::BOTH;
     steps.extend(attach::semi_sync_of_a_replica(old, connects && new.facts.semi_sync.replica_enabled));
@@ -62,6 +62,12 @@ pub fn demote(scene: &Scene<'_>, choice: &Choice, variant: Variant) -> Result<Op
     let mut plan = single(scene, &new.key, branch, [&old.key, &new.key], because);
     plan.warnings = warnings;
     Ok(Some(plan))
+}
+
+/// MariaDB shows no user without a source, either, and nowhere else: an earlier run has given them. Nobody is designated for
+/// `-auto` without credentials, and the new primary forgets its source only after it gave them away.
+fn was_given_them(old: &Instance, new: &Instance, variant: Variant) -> bool {
+    variant == Variant::Auto && attach::is_mariadb(old) && !old.facts.is_replica() && !new.facts.is_replica()
 }
 
 /// The new primary has no source any more.

@@ -242,3 +242,16 @@ fn whichever_step_it_is() {
         }
     }
 }
+
+/// Where there is no other replica, nobody can give the old primary its credentials once the new one has forgotten its source.
+#[test]
+fn whichever_step_it_is_with_one_replica() {
+    for kind in [Kind::Gtid, Kind::MariadbGtid] {
+        let model = model(kind, 1, &[], &[]);
+        for at in 0..12 {
+            survives_a_failure(&model, at);
+            survives_a_death(&model, at, false);
+            survives_a_death(&model, at, true);
+        }
+    }
+}
