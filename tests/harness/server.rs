@@ -203,9 +203,32 @@ impl Server {
         Ok(())
     }
 
-    /// SIGSTOP: the port still accepts connections (the kernel does), nobody answers.
+    /// SIGSTOP: the port still accepts connections (the kernel does), nobody answers. Returns when the process is
+    /// stopped: the signal reaches threads that are running on another processor a little later.
     pub fn freeze(&self) -> Result<()> {
-        self.signal_running(Signal::STOP)
+        self.signal_running(Signal::STOP)?;
+        let deadline = Instant::now() + STOP_LIMIT;
+        while !self.is_frozen()? {
+            if Instant::now() > deadline {
+                bail!("{} at {} does not stop at SIGSTOP", self.flavor, self.address());
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    /// All threads are stopped (state T of proc_pid_stat(5)).
+    fn is_frozen(&self) -> Result<bool> {
+        let Some(pid) = self.child().as_ref().map(Child::id) else { bail!("{} is not running", self.address()) };
+        for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+            // A thread may end between the listing and the look.
+            let stat = fs::read_to_string(thread?.path().join("stat")).unwrap_or_default();
+            let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            if state.is_some_and(|state| state != 'T') {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// SIGCONT after [`Server::freeze`].
