@@ -21,6 +21,7 @@
 pub mod compatibility;
 
 mod binary_logs;
+mod credentials;
 mod delay;
 pub(crate) mod detach;
 mod errant;
@@ -193,6 +194,7 @@ fn by_request(request: &Request, world: &World<'_>) -> Result<Plan, Refusal> {
         Request::ResetReplica { instance } => reset::replica(request, instance, world),
         Request::DetachReplica { instance } => detach::detach(request, instance, world),
         Request::ReattachReplica { instance } => detach::reattach(request, instance, world),
+        Request::ChangeCredentials { instance } => credentials::renew(request, instance, world),
         Request::SkipQuery { instance } => skip::query(request, instance, world),
         Request::StartReplica { instance } => threads::start(request, instance, world),
         Request::StopReplica { instance } => threads::stop(request, instance, world),

@@ -390,7 +390,10 @@ fn arguments_are_sane(plan: &Plan) -> Vec<String> {
         Action::PurgeBinaryLogs { to } => to.is_empty(),
         Action::RenameSource { to, port, .. } => to.is_empty() || *port == 0,
         Action::ChangeSource { to, .. } => !to.is_valid(),
-        Action::CopyCredentials { from } => *from == step.on,
+        // Its own are worth taking only where the operator's query tells new ones.
+        Action::CopyCredentials { from } => {
+            *from == step.on && !matches!(plan.request, Request::ChangeCredentials { .. })
+        }
         Action::KillQuery { id } => *id == 0,
         Action::ResetBinaryLogs { errant } => mysql::GtidSet::parse(errant).map_or(true, |set| set.is_empty()),
         Action::Drain

@@ -46,6 +46,7 @@ pub enum Rule {
     Delayed,
     Downtimed,
     NotReplicating,
+    Replicating,
     Lagging,
     NoSharedGtid,
     ErrantGtid,

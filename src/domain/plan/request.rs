@@ -75,6 +75,8 @@ pub enum Request {
     DetachReplica { instance: InstanceKey },
     /// Undo that.
     ReattachReplica { instance: InstanceKey },
+    /// Give a stopped replica the user and password that the operator's query tells.
+    ChangeCredentials { instance: InstanceKey },
     /// Skip the transaction that broke replication.
     SkipQuery { instance: InstanceKey },
     /// Start both threads.
@@ -152,6 +154,7 @@ impl Request {
             Self::ResetReplica { .. } => "reset-replica",
             Self::DetachReplica { .. } => "detach-replica-master-host",
             Self::ReattachReplica { .. } => "reattach-replica-master-host",
+            Self::ChangeCredentials { .. } => "change-master-credentials",
             Self::SkipQuery { .. } => "skip-query",
             Self::StartReplica { .. } => "start-replica",
             Self::StopReplica { .. } => "stop-replica",
@@ -201,6 +204,7 @@ impl Request {
             | Self::ResetReplica { instance }
             | Self::DetachReplica { instance }
             | Self::ReattachReplica { instance }
+            | Self::ChangeCredentials { instance }
             | Self::SkipQuery { instance }
             | Self::StartReplica { instance }
             | Self::StopReplica { instance }

@@ -92,7 +92,12 @@ pub(crate) const REPLICATION: &[Command] = &[
     operation(GENERAL, "start-replica-sql-thread", Prints::Key, "Start applying"),
     operation(GENERAL, "reset-replica", Prints::Key, "Make a replica forget its source"),
     operation(GENERAL, "delay-replication", Prints::Key, "Set the delay of a replica, in --seconds"),
-    later(GENERAL, "change-master-credentials", "Renew the replication user of a replica"),
+    operation(
+        GENERAL,
+        "change-master-credentials",
+        Prints::Key,
+        "Give a stopped replica the user and password of ReplicationCredentialsQuery",
+    ),
     operation(
         GENERAL,
         "detach-replica-master-host",

@@ -70,6 +70,8 @@ pub(super) const ROUTES: &[Route] = &[
         t.key
     ))),
     route!(Write, "gtid-errant-inject-empty/:host/:port", inject_empty),
+    route!(Write, "change-master-credentials/:host/:port", |call| one(call, "change-master-credentials", |t| t
+        .on("Changed master credentials"))),
     route!(Write, "skip-query/:host/:port", |call| one(call, "skip-query", |t| t.on("Query skipped"))),
     route!(Write, "start-slave/:host/:port", |call| one(call, "start-replica", started)),
     route!(Write, "start-replica/:host/:port", |call| one(call, "start-replica", started)),

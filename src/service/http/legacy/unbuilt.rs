@@ -13,7 +13,6 @@ pub(super) struct Unbuilt {
 
 const PSEUDO_GTID: &str = "Pseudo-GTID";
 const BINLOG_SERVERS: &str = "binlog servers";
-const CREDENTIALS: &str = "change of replication credentials";
 const STORES: &str = "key-value stores";
 /// Not planned as such: the same and more is in the metrics.
 const FIGURES: &str = "figures of this kind; see /metrics";
@@ -31,7 +30,6 @@ const fn changes(pattern: &'static str, feature: &'static str) -> Unbuilt {
 }
 
 pub(super) const PATHS: &[Unbuilt] = &[
-    changes("change-master-credentials/:host/:port", CREDENTIALS),
     changes("match/:host/:port/:belowHost/:belowPort", PSEUDO_GTID),
     changes("match-below/:host/:port/:belowHost/:belowPort", PSEUDO_GTID),
     changes("match-slaves/:host/:port/:belowHost/:belowPort", PSEUDO_GTID),

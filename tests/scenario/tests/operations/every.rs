@@ -42,6 +42,7 @@ const IN_PLACE: &[Row] = &[
     row("stop-replica-io-thread -i @e", "b<a c<a d<b e<b(stopped)", "e"),
     row("start-replica-sql-thread -i @e", "b<a c<a d<b e<b(receiver stopped)", "e"),
     row("stop-replica-sql-thread -i @e", "b<a c<a d<b e<b(stopped)", "e"),
+    row("change-master-credentials -i @e", "b<a c<a d<b e<b(stopped)", "e"),
     row("start-replica -i @e", "b<a c<a d<b e<b", "e"),
     row("delay-replication -i @e --seconds 1", "b<a c<a d<b e<b(delay 1)", "e"),
     row("delay-replication -i @e --seconds 0", "b<a c<a d<b e<b", "e"),
