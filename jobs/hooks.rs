@@ -103,13 +103,14 @@ pub(crate) async fn run_list(
 ) -> Result<Listed, JobError> {
     let settings = hook_settings(caller.settings);
     for (index, command) in list.commands(caller.settings).iter().enumerate() {
+        let shown = settings.without_secrets(command);
         let number = u32::try_from(index).unwrap_or(u32::MAX);
         let name = format!("{}[{index}]", list.name());
         let new = NewHookRun {
             owner: caller.owner,
             list: list.name(),
             index: number,
-            command,
+            command: &shown,
             worker: caller.worker,
             run: caller.run,
         };
@@ -118,16 +119,16 @@ pub(crate) async fn run_list(
             HookBegin::Begun(id) => {
                 let report = integrations::hooks::run(command, facts, &settings).await;
                 end(caller.pool, id, &report).await?;
-                let text = format!("{name} {} after {:.1} s: {command}", report.end, report.took.as_secs_f64());
+                let text = format!("{name} {} after {:.1} s: {shown}", report.end, report.took.as_secs_f64());
                 tell(Told { text: text.clone(), report: Some(&report) });
                 (!report.succeeded()).then_some(text)
             }
             HookBegin::Already(before) => match before.state {
                 // What a run before found out holds for this one.
-                HookState::Failed | HookState::TimedOut => Some(format!("{name} had failed: {command}")),
+                HookState::Failed | HookState::TimedOut => Some(format!("{name} had failed: {shown}")),
                 HookState::Begun | HookState::Unknown => {
                     let text = format!(
-                        "{name} was begun by {}, which was lost: what became of it is unknown, it is not run again: {command}",
+                        "{name} was begun by {}, which was lost: what became of it is unknown, it is not run again: {shown}",
                         before.worker
                     );
                     tell(Told { text, report: None });
@@ -165,17 +166,11 @@ async fn end(pool: &MySqlPool, id: u64, report: &HookReport) -> Result<(), JobEr
 
 /// How all hooks are run.
 pub(crate) fn hook_settings(settings: &Settings) -> HookSettings {
-    let secrets = [
-        &settings.topology.password,
-        &settings.backend.password,
-        &settings.auth.http_auth_password,
-        &settings.kv.consul_acl_token,
-    ];
     HookSettings {
         shell: settings.hooks.processes_shell_command.clone(),
         timeout: Duration::from_secs(settings.hooks.hook_timeout_seconds),
         longest_output: LONGEST_OUTPUT,
-        secrets: secrets.iter().map(|secret| secret.expose().to_owned()).filter(|text| !text.is_empty()).collect(),
+        secrets: settings.secrets(),
     }
 }
 
@@ -217,4 +212,22 @@ fn keys(list: Option<&Value>) -> Vec<InstanceKey> {
         Some(InstanceKey::new(one.get("Hostname").and_then(Value::as_str)?, port))
     };
     list.and_then(Value::as_array).into_iter().flatten().filter_map(key).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hooks_are_kept_from_every_secret_of_the_configuration() {
+        let secret = |name: &str| format!("the-{name}");
+        let keys: Vec<&str> = config::keys().filter(|key| key.is_secret()).map(|key| key.name).collect();
+        assert!(keys.contains(&"MySQLTopologyPassword") && keys.contains(&"ConsulAclToken"), "{keys:?}");
+        for name in keys {
+            let text = serde_json::json!({ name: secret(name) }).to_string();
+            let loaded = Settings::from_json(&text).expect(name);
+            assert_eq!(hook_settings(&loaded.settings).secrets, [secret(name)], "{name}");
+        }
+        assert_eq!(hook_settings(&Settings::default()).secrets, [""; 0]);
+    }
 }

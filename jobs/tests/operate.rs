@@ -35,6 +35,10 @@ struct Fleet {
 
 /// All that one process has: its connections go with it.
 async fn process(schema: &Schema) -> Result<Arc<Context>> {
+    process_with(schema, Settings::default()).await
+}
+
+async fn process_with(schema: &Schema, settings: Settings) -> Result<Arc<Context>> {
     let pool =
         queue::pool_options().max_connections(16).connect_with(queue::connect_options(schema.options.clone())).await?;
     let clock = Arc::new(DbClock::new());
@@ -48,7 +52,7 @@ async fn process(schema: &Schema) -> Result<Arc<Context>> {
         hostname_method: HostnameMethod::Given,
         ..ProbeSettings::default()
     };
-    Ok(Arc::new(Context::new(pool, clock, SharedSettings::new(Settings::default()), probing, 64)))
+    Ok(Arc::new(Context::new(pool, clock, SharedSettings::new(settings), probing, 64)))
 }
 
 async fn carry_out(ctx: &Arc<Context>, operation: u64, worker: &str) -> Result<OperationOutcome, JobError> {
@@ -245,6 +249,36 @@ async fn a_swap_with_the_source_survives_the_loss_of_a_worker_at_any_step(#[case
         }
     }
     anyhow::bail!("a swap of more than twenty steps")
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hooks_hear_of_a_swap_that_was_done() -> Result<()> {
+    let fleet = Fleet::start(Flavor::MariaDb, "a\n b\n  c").await?;
+    let folder = tempfile::tempdir()?;
+    let heard = folder.path().join("heard");
+    let mut settings = Settings::default();
+    settings.hooks.post_take_master_processes = vec![
+        "echo it is broken; exit 3".to_owned(),
+        format!("echo $1 $2 $ORC_SUCCESSOR_HOST $ORC_FAILED_HOST >> {}", heard.display()),
+    ];
+    let ctx = process_with(&fleet.schema, settings).await?;
+    // Refused: nobody has taken over from anybody.
+    let refused = fleet.create(&Request::TakeMaster { instance: fleet.key("a") }, false).await?;
+    ensure!(carry_out(&ctx, refused, "w1").await?.state == "refused");
+    ensure!(!heard.exists());
+    let id = fleet.create(&Request::TakeMaster { instance: fleet.key("c") }, false).await?;
+    ensure!(carry_out(&ctx, id, "w1").await?.state == "done");
+    let (b, c) = (fleet.key("b"), fleet.key("c"));
+    ensure!(std::fs::read_to_string(&heard)? == format!("{c} {b} {c} {b}\n"), "{}", std::fs::read_to_string(&heard)?);
+    let audit = store::audit::page(&ctx.pool, Some(&c), 0).await?;
+    let told: Vec<&str> =
+        audit.iter().filter(|one| one.audit_type == "post-take-master").map(|one| one.message.as_str()).collect();
+    ensure!(told.len() == 2 && told[0].contains("[1] succeeded after"), "{told:?}");
+    ensure!(told[1].contains("[0] failed with exit code 3") && told[1].ends_with("output: it is broken"), "{told:?}");
+    // It has ended: whoever is given it again runs nothing.
+    carry_out(&ctx, id, "w2").await?;
+    ensure!(std::fs::read_to_string(&heard)?.lines().count() == 1);
+    Ok(())
 }
 
 #[rstest::rstest]

@@ -111,6 +111,13 @@ impl Settings {
         keys().map(|key| (key.name, key.shown(self))).collect()
     }
 
+    /// The values of all secret keys that are set, whatever section they are in: what must be kept from outputs and from
+    /// programs that we start.
+    pub fn secrets(&self) -> Vec<String> {
+        let secret = |key: &Key| (key.read)(self).raw().as_str().map(str::to_owned);
+        keys().filter(|key| key.is_secret()).filter_map(secret).filter(|text| !text.is_empty()).collect()
+    }
+
     /// Keys that differ in `new` but are read only at start: they need a restart to take effect.
     pub fn restart_needed(&self, new: &Settings) -> Vec<&'static str> {
         self.changed(new).into_iter().filter(|key| key.reload == Reload::Restart).map(|key| key.name).collect()

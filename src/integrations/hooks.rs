@@ -32,8 +32,15 @@ pub struct HookSettings {
     pub timeout: Duration,
     /// Bytes of output that are kept; of more than that, the beginning and the end.
     pub longest_output: usize,
-    /// Values that are blotted out of the output: our own passwords, which a hook may find in the environment.
+    /// Our own passwords: variables that hold one are not inherited, and what a hook prints of them is blotted out.
     pub secrets: Vec<String>,
+}
+
+impl HookSettings {
+    /// The text as it may be stored and shown: whoever writes a password into a hook has it there, and nowhere else.
+    pub fn without_secrets(&self, text: &str) -> String {
+        capture::without_secrets(text, &self.secrets)
+    }
 }
 
 /// What became of a hook.
@@ -54,7 +61,7 @@ pub enum HookEnd {
 /// One run of one hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookReport {
-    /// As configured: without any value.
+    /// As configured: without any value, and without the secrets of [`HookSettings`].
     pub command: String,
     pub end: HookEnd,
     /// Standard output and error in the order of their writing; cut, and without the secrets of [`HookSettings`].
@@ -121,7 +128,7 @@ pub async fn run_after_take_master(
 async fn report(command: &str, script: Script, settings: &HookSettings) -> HookReport {
     let begun = Instant::now();
     let (end, output) = process::run(command, script, settings).await;
-    HookReport { command: command.to_owned(), end, output, took: begun.elapsed() }
+    HookReport { command: settings.without_secrets(command), end, output, took: begun.elapsed() }
 }
 
 /// The text without blanks and `&` at its end, and whether there was a `&`.

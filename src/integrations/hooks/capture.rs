@@ -13,7 +13,6 @@ pub(super) struct Capture {
     tail: VecDeque<u8>,
     read: u64,
     longest: usize,
-    /// Longest first: one may be a part of another.
     secrets: Vec<Vec<u8>>,
     /// So much more than asked for is kept on both sides of the gap, so that half a secret can be told from no secret.
     margin: usize,
@@ -21,12 +20,7 @@ pub(super) struct Capture {
 
 impl Capture {
     pub(super) fn new(longest: usize, secrets: &[String]) -> Self {
-        let mut secrets: Vec<Vec<u8>> = secrets
-            .iter()
-            .filter(|secret| secret.len() >= SHORTEST_SECRET)
-            .map(|secret| secret.clone().into())
-            .collect();
-        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        let secrets = sorted(secrets);
         let margin = secrets.first().map_or(0, Vec::len);
         Self { head: Vec::new(), tail: VecDeque::new(), read: 0, longest, secrets, margin }
     }
@@ -73,22 +67,39 @@ impl Capture {
     }
 
     fn without_secrets(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut out = Vec::with_capacity(bytes.len());
-        let mut rest = bytes;
-        while let Some((first, others)) = rest.split_first() {
-            match self.secrets.iter().find(|secret| rest.starts_with(secret)) {
-                Some(secret) => {
-                    out.extend_from_slice(BLOT);
-                    rest = &rest[secret.len()..];
-                }
-                None => {
-                    out.push(*first);
-                    rest = others;
-                }
+        blotted(bytes, &self.secrets)
+    }
+}
+
+/// A text that is not output.
+pub(super) fn without_secrets(text: &str, secrets: &[String]) -> String {
+    String::from_utf8_lossy(&blotted(text.as_bytes(), &sorted(secrets))).into_owned()
+}
+
+/// Longest first: one may be a part of another.
+fn sorted(secrets: &[String]) -> Vec<Vec<u8>> {
+    let long_enough = secrets.iter().filter(|secret| secret.len() >= SHORTEST_SECRET);
+    let mut secrets: Vec<Vec<u8>> = long_enough.map(|secret| secret.clone().into()).collect();
+    secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+    secrets
+}
+
+fn blotted(bytes: &[u8], secrets: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some((first, others)) = rest.split_first() {
+        match secrets.iter().find(|secret| rest.starts_with(secret)) {
+            Some(secret) => {
+                out.extend_from_slice(BLOT);
+                rest = &rest[secret.len()..];
+            }
+            None => {
+                out.push(*first);
+                rest = others;
             }
         }
-        out
     }
+    out
 }
 
 #[cfg(test)]

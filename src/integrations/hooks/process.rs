@@ -1,5 +1,6 @@
 //! One script as a process group: started, listened to, ended.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::Permissions;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -53,9 +54,23 @@ pub(super) async fn run(command: &str, script: Script, settings: &HookSettings) 
     for name in VARIABLES {
         process.env_remove(name);
     }
+    for name in secret_variables(&settings.secrets) {
+        process.env_remove(name);
+    }
     process.envs(variables);
-    let outcome = if detached { detach(process, file, command) } else { attend(process, settings).await };
+    let outcome = if detached {
+        detach(process, file, settings.without_secrets(command))
+    } else {
+        attend(process, settings).await
+    };
     outcome.unwrap_or_else(|error| not_started(&format!("cannot run {:?}", settings.shell), error))
+}
+
+/// Variables of ours that hold one of these values: configurations read passwords through `${NAME}`, and a hook has no
+/// business with them.
+fn secret_variables(secrets: &[String]) -> Vec<OsString> {
+    let is_secret = |value: &OsStr| secrets.iter().any(|secret| !secret.is_empty() && value == OsStr::new(secret));
+    std::env::vars_os().filter(|(_, value)| is_secret(value)).map(|(name, _)| name).collect()
 }
 
 async fn write(text: String) -> io::Result<TempPath> {
@@ -69,10 +84,9 @@ async fn write(text: String) -> io::Result<TempPath> {
 
 /// Nobody owns what this starts, and nothing limits it: that is what the `&` asks for. It goes on when this process ends. Its
 /// output goes where our own messages go: a pipe would end with us, and the next word that the hook says would end it.
-fn detach(mut process: Command, file: TempPath, command: &str) -> io::Result<(HookEnd, String)> {
+fn detach(mut process: Command, file: TempPath, command: String) -> io::Result<(HookEnd, String)> {
     process.stdout(our_stderr()?).stderr(our_stderr()?);
     let mut child = process.spawn()?;
-    let command = command.to_owned();
     tokio::spawn(async move {
         // Somebody has to wait for it, or it stays behind as a zombie; and its script has to be there until then.
         let end = child.wait().await;

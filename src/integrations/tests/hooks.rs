@@ -170,7 +170,21 @@ async fn megabytes_of_output_neither_block_nor_fill_memory() {
 async fn our_secrets_are_not_in_the_output() {
     let settings = HookSettings { secrets: vec!["hunter2hunter2".to_owned(), String::new()], ..settings() };
     let report = run("echo password=hunter2hunter2", &facts(), &settings).await;
-    assert_eq!(report.output, "password=***\n");
+    assert_eq!((report.output.as_str(), report.command.as_str()), ("password=***\n", "echo password=***"));
+}
+
+#[tokio::test]
+async fn variables_that_hold_a_secret_are_not_inherited() {
+    // A value that cargo puts into our environment plays the password.
+    let secret = env!("CARGO_MANIFEST_DIR").to_owned();
+    let settings = HookSettings { secrets: vec![secret, String::new(), "8".to_owned()], ..settings() };
+    for command in
+        ["echo \"<$CARGO_MANIFEST_DIR>$CARGO_PKG_NAME\"", "env | grep -c '^CARGO_MANIFEST_DIR=' && exit 3; true"]
+    {
+        let report = run(command, &facts(), &settings).await;
+        assert_eq!(report.end, HookEnd::Succeeded);
+        assert!(["<>integrations\n", "0\n"].contains(&report.output.as_str()), "{}", report.output);
+    }
 }
 
 #[tokio::test]
