@@ -40,9 +40,9 @@ section! {
         "A server not reached for this long is forgotten; also the lifetime of what is derived from it.";
     snapshot_topologies_interval_hours: u64 = 0 => "SnapshotTopologiesIntervalHours", Effective, Live,
         "Take a snapshot of all topologies every so many hours; 0 = never. `SnapshotSchedule` is finer.";
-    instance_bulk_operations_wait_timeout_seconds: u64 = 10 => "InstanceBulkOperationsWaitTimeoutSeconds", NotYet("recovery"), Live,
+    instance_bulk_operations_wait_timeout_seconds: u64 = 10 => "InstanceBulkOperationsWaitTimeoutSeconds", Superseded("OperationDrainSeconds"), Live,
         "Longest wait per server in operations on many servers.";
-    max_concurrent_replica_operations: u64 = 5 => "MaxConcurrentReplicaOperations", Effective, Live,
+    max_concurrent_replica_operations: u64 = 10 => "MaxConcurrentReplicaOperations", Effective, Live,
         "How many replicas one operation works on at once.";
     buffer_instance_writes: bool = false => "BufferInstanceWrites", Unused("results are always written in batches"), Restart,
         "Collect results and write them together.";

@@ -31,7 +31,7 @@ pub struct Patterns {
     pub region: Option<Regex>,
     pub physical_environment: Option<Regex>,
     pub pseudo_gtid: Option<Regex>,
-    /// Filters on clusters in alphabetical order, with the time that a failure there must have been seen.
+    /// Filters on clusters in alphabetical order, `*` last, with the time that a failure there must have been seen.
     pub confirmations: Vec<(ClusterFilter, Duration)>,
     /// Expressions on the cluster name in alphabetical order, with the alias each gives.
     pub cluster_aliases: Vec<(Regex, String)>,
@@ -137,6 +137,8 @@ pub fn first_group<'a>(pattern: Option<&Regex>, host: &'a str) -> Option<&'a str
     pattern?.captures(host)?.get(1).map(|group| group.as_str())
 }
 
+/// An hour, as for `FailureConfirmationSeconds`.
+const LONGEST_CONFIRMATION: u32 = 3_600;
 const REMEDY: &str = "mend the regular expression; special characters meant literally need a backslash";
 
 fn list<T: Default>(problems: &mut Vec<Problem>, key: &'static str, compiled: Result<T, Vec<BadEntry>>) -> T {
@@ -181,10 +183,14 @@ fn pseudo_gtid(problems: &mut Vec<Problem>, settings: &Settings) -> Option<Regex
 fn confirmations(problems: &mut Vec<Problem>, map: &BTreeMap<String, String>) -> Vec<(ClusterFilter, Duration)> {
     const KEY: &str = "FailureConfirmationSecondsByCluster";
     let mut compiled = Vec::new();
-    for (filter, seconds) in map {
-        let Ok(seconds) = seconds.trim().parse::<u32>() else {
+    // What means all clusters is asked last, or there could be no exceptions.
+    let (all, some): (Vec<_>, Vec<_>) = map.iter().partition(|(filter, _)| *filter == "*");
+    for (filter, seconds) in some.into_iter().chain(all) {
+        let Some(seconds) = seconds.trim().parse::<u32>().ok().filter(|seconds| *seconds <= LONGEST_CONFIRMATION)
+        else {
             let text = format!("gives `{}` the time `{}`", printable(filter), printable(seconds));
-            problems.push(Problem::key(KEY, text, "write whole seconds, such as \"2\""));
+            let remedy = format!("write whole seconds from 0 to {LONGEST_CONFIRMATION}, such as \"2\"");
+            problems.push(Problem::key(KEY, text, remedy));
             continue;
         };
         match ClusterFilter::compile(std::slice::from_ref(filter)) {

@@ -42,6 +42,8 @@ const RANGES: &[(&str, i64, i64)] = &[
     ("ProbeSlowFactsSeconds", 1, 86_400),
     ("QueuePollMilliseconds", 1, 60_000),
     ("HookTimeoutSeconds", 1, 3_600),
+    ("FailureConfirmationSeconds", 0, 3_600),
+    ("RecoveryMaxConcurrent", 0, 100_000),
     ("QueueRetentionHours", 1, 87_600),
     ("FailedJobRetentionDays", 1, 3_650),
 ];
@@ -121,7 +123,59 @@ pub(crate) fn doubts(settings: &Settings) -> Vec<Warning> {
             doubt(key, "has no effect without MySQLOrchestratorUseMutualTLS: TLS is used if offered, and not verified");
         }
     }
+    doubts.extend(recovery_doubts(settings));
     doubts
+}
+
+/// What recoveries would not do, though a key reads as if they did.
+fn recovery_doubts(settings: &Settings) -> Vec<Warning> {
+    let (recovery, detection, classification) = (&settings.recovery, &settings.detection, &settings.classification);
+    let nobody = recovery.recover_master_cluster_filters.is_empty();
+    let unknown = |query: &String, pattern: &String| query.is_empty() && pattern.is_empty();
+    let no_priorities = classification.detect_semi_sync_enforced_query.is_empty();
+    let rows = [
+        (
+            recovery.prevent_cross_data_center_master_failover
+                && unknown(&classification.detect_data_center_query, &classification.data_center_pattern),
+            "PreventCrossDataCenterMasterFailover",
+            "needs DetectDataCenterQuery or DataCenterPattern: without, all servers are in one place",
+        ),
+        (
+            recovery.prevent_cross_region_master_failover
+                && unknown(&classification.detect_region_query, &classification.region_pattern),
+            "PreventCrossRegionMasterFailover",
+            "needs DetectRegionQuery or RegionPattern: without, all servers are in one place",
+        ),
+        (
+            detection.recover_non_writeable_master && nobody,
+            "RecoverNonWriteableMaster",
+            "has no effect: RecoverMasterClusterFilters is empty, and it goes by that list",
+        ),
+        (
+            detection.recover_locked_semi_sync_master && nobody,
+            "RecoverLockedSemiSyncMaster",
+            "has no effect: RecoverMasterClusterFilters is empty, and it goes by that list",
+        ),
+        (
+            detection.recover_locked_semi_sync_master && no_priorities,
+            "RecoverLockedSemiSyncMaster",
+            "needs DetectSemiSyncEnforcedQuery: without, no replica may acknowledge",
+        ),
+        (
+            detection.enforce_exact_semi_sync_replicas && no_priorities,
+            "EnforceExactSemiSyncReplicas",
+            "needs DetectSemiSyncEnforcedQuery: without, no replica may acknowledge",
+        ),
+        (
+            recovery.master_failover_detach_replica_master_host && recovery.apply_mysql_promotion_after_master_failover,
+            "MasterFailoverDetachReplicaMasterHost",
+            "has no effect: ApplyMySQLPromotionAfterMasterFailover is on, and the promoted server forgets its source",
+        ),
+    ];
+    let doubt = |(is_so, key, text): (bool, &'static str, &str)| {
+        is_so.then(|| Warning::Doubtful { key, text: text.to_owned() })
+    };
+    rows.into_iter().filter_map(doubt).collect()
 }
 
 fn unsupported(settings: &Settings, problems: &mut Vec<Problem>) {

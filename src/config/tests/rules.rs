@@ -95,6 +95,17 @@ fn derived(#[case] text: &str, #[case] key: &str, #[case] expected: &str) {
     r#"{"PostponeReplicaRecoveryOnLagMinutes": 1, "PostponeSlaveRecoveryOnLagMinutes": 2}"#,
     "PostponeReplicaRecoveryOnLagMinutes"
 )]
+#[case(r#"{"FailureConfirmationSeconds": 3601}"#, "FailureConfirmationSeconds")]
+#[case(r#"{"FailureConfirmationSecondsByCluster": {"shop": "soon"}}"#, "FailureConfirmationSecondsByCluster")]
+#[case(r#"{"FailureConfirmationSecondsByCluster": {"shop": "-1"}}"#, "FailureConfirmationSecondsByCluster")]
+#[case(r#"{"FailureConfirmationSecondsByCluster": {"shop": "3601"}}"#, "FailureConfirmationSecondsByCluster")]
+#[case(r#"{"FailureConfirmationSecondsByCluster": {"alias~=(": "1"}}"#, "FailureConfirmationSecondsByCluster")]
+#[case(r#"{"RejoinFormerPrimary": ["["]}"#, "RejoinFormerPrimary")]
+#[case(r#"{"RecoverIntermediateMasterClusterFilters": ["("]}"#, "RecoverIntermediateMasterClusterFilters")]
+#[case(r#"{"PromotionIgnoreHostnameFilters": ["("]}"#, "PromotionIgnoreHostnameFilters")]
+#[case(r#"{"RecoveryIgnoreHostnameFilters": ["("]}"#, "RecoveryIgnoreHostnameFilters")]
+#[case(r#"{"HookTimeoutSeconds": 0}"#, "HookTimeoutSeconds")]
+#[case(r#"{"HookTimeoutSeconds": 3601}"#, "HookTimeoutSeconds")]
 #[case(r#"{"BackendDB": "sqlite"}"#, "BackendDB")]
 #[case(r#"{"BackendDB": "mysqll"}"#, "BackendDB")]
 #[case(r#"{"RaftEnabled": true, "RaftDataDir": "/x"}"#, "RaftEnabled")]
@@ -176,6 +187,62 @@ fn doubtful_values_are_warned_about() {
                      "MySQLOrchestratorSSLCertFile": "c", "MySQLOrchestratorSSLPrivateKeyFile": "k"}"#;
     let waived = Settings::from_json(waived).unwrap().warnings;
     assert!(waived.len() == 1 && waived[0].to_string().contains("MySQLOrchestratorSSLSkipVerify"), "{waived:?}");
+}
+
+#[test]
+fn what_a_recovery_would_not_do_is_warned_about() {
+    let warnings = |text: &str| {
+        let told = Settings::from_json(text).unwrap().warnings;
+        told.iter().map(ToString::to_string).collect::<Vec<_>>()
+    };
+    let filter = r#""RecoverMasterClusterFilters": ["*"]"#;
+    for (set, cured, key) in [
+        (r#""PreventCrossDataCenterMasterFailover": true"#, r#""DataCenterPattern": "^(..)""#, "DetectDataCenterQuery"),
+        (r#""PreventCrossRegionMasterFailover": true"#, r#""DetectRegionQuery": "select 'x'""#, "RegionPattern"),
+        (r#""RecoverNonWriteableMaster": true"#, filter, "RecoverMasterClusterFilters"),
+        (
+            r#""EnforceExactSemiSyncReplicas": true"#,
+            r#""DetectSemiSyncEnforcedQuery": "select 1""#,
+            "DetectSemiSyncEnforcedQuery",
+        ),
+        (
+            r#""MasterFailoverDetachSlaveMasterHost": true"#,
+            r#""ApplyMySQLPromotionAfterMasterFailover": false"#,
+            "ApplyMySQLPromotionAfterMasterFailover",
+        ),
+    ] {
+        let told = warnings(&format!("{{{set}}}"));
+        assert!(told.len() == 1 && told[0].contains(key), "{set}: {told:?}");
+        assert_eq!(warnings(&format!("{{{set}, {cured}}}")), [""; 0], "{set}, {cured}");
+    }
+    let locked = r#"{"RecoverLockedSemiSyncMaster": true}"#;
+    assert_eq!(warnings(locked).len(), 2, "nobody to recover, and nobody to acknowledge");
+}
+
+#[test]
+fn the_first_filter_in_the_alphabet_gives_a_cluster_its_confirmation() {
+    let text = r#"{"FailureConfirmationSecondsByCluster":
+        {"alias~=^shop": "3", "alias=shop-eu": "5", "db1:3306": "7", "*": "0", "~other": "9"}}"#;
+    let patterns = Settings::from_json(text).unwrap().patterns;
+    let seconds = |name, alias| patterns.confirmation(name, alias, std::time::Duration::from_secs(60)).as_secs();
+    assert_eq!((seconds("db1:3306", ""), seconds("db9:3306", "shop-eu")), (7, 5));
+    assert_eq!(seconds("db9:3306", "crm"), 0, "`*` comes last, or there could be no exceptions");
+    let without = text.replace(r#""*": "0", "#, "");
+    let patterns = Settings::from_json(&without).unwrap().patterns;
+    let seconds = |name, alias| patterns.confirmation(name, alias, std::time::Duration::from_secs(60)).as_secs();
+    assert_eq!(seconds("db1:3306", "shop-eu"), 5, "alias=shop-eu comes before alias~=^shop and db1:3306");
+    assert_eq!(seconds("db1:3306", "shop-us"), 3);
+    assert_eq!(seconds("db1:3306", "crm"), 7);
+    assert_eq!(seconds("db2:3306", "crm"), 60, "what FailureConfirmationSeconds says");
+}
+
+#[test]
+fn all_secrets_that_are_set_are_known() {
+    for key in keys().filter(|key| key.is_secret()) {
+        let text = format!(r#"{{"{}": "the-{}"}}"#, key.name, key.name);
+        assert_eq!(settings(&text).secrets(), [format!("the-{}", key.name)]);
+    }
+    assert_eq!(Settings::default().secrets(), [""; 0]);
 }
 
 #[test]
