@@ -3,4 +3,5 @@
 mod answers;
 mod fixture;
 mod operations;
+mod recoveries;
 mod streams;

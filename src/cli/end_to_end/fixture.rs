@@ -134,6 +134,11 @@ impl Site {
         ran.err.split_once(" FATAL ").expect("a FATAL line").1.trim_end().to_owned()
     }
 
+    /// What a statement counts in the backend.
+    pub(super) async fn number(&self, statement: &str) -> i64 {
+        sqlx::query_scalar(statement).fetch_one(&self.pool).await.expect(statement)
+    }
+
     async fn seed(&self) {
         let mut conn = self.pool.acquire().await.expect("a connection");
         let now = store::database_now(&mut *conn).await.expect("the time");

@@ -92,7 +92,7 @@ impl Stage {
     }
 
     async fn number(&self, statement: &str) -> i64 {
-        sqlx::query_scalar(statement).fetch_one(&self.site.pool).await.expect(statement)
+        self.site.number(statement).await
     }
 
     async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {

@@ -8,9 +8,16 @@ use store::candidates::Lasting;
 use super::{Error, Record, Scope};
 
 /// Registers a rule. It expires after `CandidateInstanceExpireMinutes`, unless it is to last: then it stays until another is
-/// registered, and what the server itself says does not overrule it.
+/// registered, and what the server itself says does not overrule it. A rule that the configuration contradicts is refused.
 pub async fn register(scope: &Scope, key: &InstanceKey, rule: &str, lasting: Lasting) -> Result<PromotionRule, Error> {
     let rule = PromotionRule::parse_registrable(rule.trim()).map_err(Error::invalid)?;
+    if rule == PromotionRule::Prefer
+        && let Some(entry) = scope.config.patterns.promotion_ignore.matching(&key.hostname, key.port)
+    {
+        return Err(Error::NotPossible(format!(
+            "{key} cannot be preferred: PromotionIgnoreHostnameFilters has `{entry}`, so that it is never promoted; register              another rule, or change the filter"
+        )));
+    }
     let message = match lasting {
         Lasting::Expiring => rule.name().to_owned(),
         Lasting::Durable => format!("{}, durable", rule.name()),

@@ -28,8 +28,47 @@ pub struct Started {
 }
 
 /// Begins a recovery past the gates. [`Error::Refused`]: the cluster is being recovered already, or somebody has locked a
-/// server that it is about. [`Error::NotPossible`]: there is nothing to recover, or no way.
+/// server that it is about. [`Error::NotPossible`]: there is nothing to recover, or no way. What is refused is in the audit.
 pub async fn start(scope: &Scope, ask: Ask<'_>, node: Node<'_>) -> Result<Started, Error> {
+    let started = begin(scope, ask, node).await;
+    if let Err(error) = &started
+        && is_refusal(error)
+        && let Err(cause) = record_refusal(scope, ask, error).await
+    {
+        tracing::warn!(error = %cause.chain(), "no audit entry of a refused recovery");
+    }
+    started
+}
+
+/// Somebody asked, and the answer is no; not: nobody could answer.
+fn is_refusal(error: &Error) -> bool {
+    match error {
+        Error::NotFound(_)
+        | Error::Refused { .. }
+        | Error::NotPossible(_)
+        | Error::Invalid(_)
+        | Error::NoWorker { .. } => true,
+        Error::JobFailed { .. }
+        | Error::Timeout { .. }
+        | Error::Pending { .. }
+        | Error::Unavailable { .. }
+        | Error::Backend { .. } => false,
+    }
+}
+
+async fn record_refusal(scope: &Scope, ask: Ask<'_>, error: &Error) -> Result<(), Error> {
+    let (key, cluster) = match ask {
+        Ask::Recover { failed, .. } => (Some(failed), ""),
+        Ask::Failover { cluster_name }
+        | Ask::TakeoverByForce { cluster_name, .. }
+        | Ask::Takeover { cluster_name, .. } => (None, cluster_name),
+    };
+    let message = format!("refused: {error}");
+    let mut conn = scope.connection().await?;
+    scope.record(&mut conn, &Record { kind: ask.word(), key, cluster, message: &message }).await
+}
+
+async fn begin(scope: &Scope, ask: Ask<'_>, node: Node<'_>) -> Result<Started, Error> {
     let target = find(scope, ask).await?;
     refuse_locked(scope, &target).await?;
     let failed = operations::known(scope, &target.finding.key).await?;

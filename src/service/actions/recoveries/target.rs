@@ -22,6 +22,20 @@ pub enum Ask<'a> {
     Takeover { cluster_name: &'a str, successor: Option<&'a InstanceKey>, auto: bool },
 }
 
+impl Ask<'_> {
+    /// The command word; also the type of its audit entries.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Recover { hooks: true, .. } => "recover",
+            Self::Recover { hooks: false, .. } => "recover-lite",
+            Self::Failover { .. } => "force-master-failover",
+            Self::TakeoverByForce { .. } => "force-master-takeover",
+            Self::Takeover { auto: false, .. } => "graceful-master-takeover",
+            Self::Takeover { auto: true, .. } => "graceful-master-takeover-auto",
+        }
+    }
+}
+
 /// Who asks, for the record.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Node<'a> {
@@ -49,14 +63,14 @@ pub(super) async fn find(scope: &Scope, ask: Ask<'_>) -> Result<Target, Error> {
         Ask::Failover { cluster_name } => {
             let heads = heads(scope, cluster_name).await?;
             let head = only(cluster_name, &heads)?;
-            forced(scope, head, None, "force-master-failover").await
+            forced(scope, head, None, ask.word()).await
         }
         Ask::TakeoverByForce { cluster_name, successor } => {
             let heads = heads(scope, cluster_name).await?;
             let writable: Vec<Instance> = heads.into_iter().filter(|one| !one.facts.read_only).collect();
             let head = only(cluster_name, &writable)?;
             below(scope, successor, &head.key).await?;
-            forced(scope, head, Some(successor), "force-master-takeover").await
+            forced(scope, head, Some(successor), ask.word()).await
         }
         Ask::Takeover { cluster_name, successor, auto } => takeover(scope, cluster_name, successor, auto).await,
     }

@@ -369,6 +369,13 @@ async fn what_cannot_be_recovered_is_refused_with_the_reason() {
         let body = r#"{"command":"recover","instance":"db2:3306"}"#;
         assert_eq!(fleet.send(Method::POST, "/api/v2/recoveries", &json, body).await.status.as_u16(), 409);
         assert_eq!(fleet.number("SELECT COUNT(*) FROM recovery").await, 0);
+        // Nothing was begun, and that it was asked for is on record.
+        let audit = fleet.ok("/api/audit").await;
+        for word in ["\"recover\"", "force-master-failover", "graceful-master-takeover"] {
+            assert!(audit.contains(word) && audit.contains("refused: "), "{word}: {audit}");
+        }
+        let of_one = fleet.ok("/api/audit/instance/db1/3306/1").await + &fleet.ok("/api/audit/instance/db1/3306").await;
+        assert!(of_one.contains("refused: Recovery not attempted: db1:3306: nothing is wrong with it"), "{of_one}");
     })
     .await;
 }
