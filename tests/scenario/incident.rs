@@ -302,6 +302,58 @@ impl Incident {
         all.filter(move |(other, _)| *other != name)
     }
 
+    /// Another server than this one: the next in the order in which they are written.
+    pub fn next_to(&self, name: &str) -> String {
+        let names: Vec<&String> = self.topology.servers.iter().map(|(name, _)| name).collect();
+        let at = names.iter().position(|other| *other == name).unwrap_or_default();
+        names[(at + 1) % names.len()].clone()
+    }
+
+    /// Waits until this one takes writes and has no source, and all others that run are closed and replicate from it.
+    pub async fn reigns(&self, name: &str) -> Result<()> {
+        self.reigns_over(name, &[]).await
+    }
+
+    /// The same, and these need not replicate from it: they are closed.
+    pub async fn reigns_over(&self, name: &str, apart: &[&str]) -> Result<()> {
+        let primary = self.server(name)?;
+        let what = format!("{name} is the primary");
+        let reigns = wait::until(&what, FAILOVER_LIMIT, || async {
+            let mut wrong = Vec::new();
+            for (other, server) in self.topology.servers.iter().filter(|(_, server)| server.is_running()) {
+                let status = replica_status(self.topology.flavor, &mut server.connect_root().await?).await?;
+                let is_open = ["0", "OFF"].contains(&server.value("@@GLOBAL.read_only").await?.as_str());
+                let is_well = match status {
+                    None => other == name || apart.contains(&other.as_str()),
+                    Some(status) if other != name => {
+                        apart.contains(&other.as_str()) || status.source_port == primary.port() && status.is_running()
+                    }
+                    Some(_) => false,
+                };
+                if !is_well || is_open != (other == name) {
+                    wrong.push(other.clone());
+                }
+            }
+            if wrong.is_empty() { Ok(Some(())) } else { bail!("not as it should be: {wrong:?}") }
+        });
+        match reigns.await {
+            Ok(()) => Ok(()),
+            Err(error) => bail!("{error:#}\n{}", self.diagnosis().await),
+        }
+    }
+
+    /// Waits until every server that runs has all rows that were acknowledged; gives their number.
+    pub async fn has_all_everywhere(&self, writer: &Writer) -> Result<usize> {
+        for (name, server) in self.topology.servers.iter().filter(|(_, server)| server.is_running()) {
+            wait::until(&format!("{name} has all acknowledged rows"), FAILOVER_LIMIT, || async {
+                let lost = writer.lost(server).await?.len();
+                if lost == 0 { Ok(Some(())) } else { bail!("{lost} rows are missing") }
+            })
+            .await?;
+        }
+        Ok(writer.acknowledged().len())
+    }
+
     /// What the fleet wrote down, with names for addresses: for messages of failures.
     pub async fn diagnosis(&self) -> String {
         let sql = "SELECT CONCAT(r.id, ' ', r.code, ' of ', r.hostname, ':', r.port, ' ', r.phase, ' ', r.outcome, ' ', r.errors) \

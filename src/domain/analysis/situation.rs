@@ -210,23 +210,25 @@ impl<'a> Situation<'a> {
         self.reach != Reach::Unknown
             && semi_sync.source_enabled
             && semi_sync.source_status
-            && semi_sync.wait_for_replica_count > 0
+    }
+
+    /// How many must acknowledge. MariaDB has no such number: it waits for one.
+    fn acknowledgements(&self) -> u64 {
+        self.instance.facts.semi_sync.wait_for_replica_count.max(1)
     }
 
     /// It was told to wait for acknowledgements, and has given up.
     pub(super) fn fell_back_to_asynchronous(&self) -> bool {
         let semi_sync = &self.instance.facts.semi_sync;
-        semi_sync.source_enabled && !semi_sync.source_status && semi_sync.wait_for_replica_count > 0
+        semi_sync.source_enabled && !semi_sync.source_status
     }
 
     pub(super) fn has_too_few_acknowledging(&self) -> bool {
-        let semi_sync = &self.instance.facts.semi_sync;
-        semi_sync.source_clients < semi_sync.wait_for_replica_count
+        self.instance.facts.semi_sync.source_clients < self.acknowledgements()
     }
 
     pub(super) fn has_too_many_acknowledging(&self) -> bool {
-        let semi_sync = &self.instance.facts.semi_sync;
-        semi_sync.source_clients > semi_sync.wait_for_replica_count
+        self.instance.facts.semi_sync.source_clients > self.acknowledgements()
     }
 
     /// Its binary log has stood where it stands for as long as a locked primary is allowed to.

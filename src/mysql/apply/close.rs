@@ -6,12 +6,18 @@
 //! would write then. So such a server is closed only while none of them is connected, which is looked at before and after:
 //! ending their sessions would not do, because who keeps writing comes back.
 
+use std::time::Duration;
+
 use super::error::ApplyError;
 use super::session::Session;
 use super::sql::Sql;
 use super::{Context, words};
 use crate::wire::Row;
 
+/// Who connects anew for each row is there at one of these looks, all before the server is closed: they cost writers nothing.
+const LOOKS: usize = 12;
+/// Between two of them.
+const PAUSE: Duration = Duration::from_millis(8);
 /// As many are named.
 const SHOWN: usize = 5;
 
@@ -27,6 +33,12 @@ pub(super) async fn close(context: &Context<'_>) -> Result<(), ApplyError> {
 
 async fn close_mariadb(context: &Context<'_>, session: &mut Session<'_>) -> Result<(), ApplyError> {
     nobody_may_write(context, session).await?;
+    if !context.order.facts.read_only {
+        for _ in 1..LOOKS {
+            tokio::time::sleep(PAUSE).await;
+            nobody_may_write(context, session).await?;
+        }
+    }
     for sql in context.dialect.read_only(true, false) {
         session.run(&sql).await?;
     }
