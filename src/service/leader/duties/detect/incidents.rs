@@ -24,6 +24,10 @@ const SAY_AGAIN: Duration = Duration::from_secs(1);
 /// lost. Each runs once, whoever asks.
 const HOOKS_AGAIN: Duration = Duration::from_secs(2);
 
+/// Clusters in which something is wrong are looked at every second: what was not found for this long is over. Long enough
+/// for outages in which clusters have to wait for their turn.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(30);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Incidents(HashMap<InstanceKey, Incident>);
@@ -34,6 +38,8 @@ struct Incident {
     cluster_name: String,
     handler: Handler,
     since: Instant,
+    /// When it was last found to hold.
+    seen: Instant,
     detection: Option<u64>,
     /// How its hooks have ended, all of them; and when they were last asked for.
     hooks: Option<DetectionHooks>,
@@ -80,20 +86,24 @@ impl Incidents {
 
     /// Begins incidents, and ends those whose finding is gone.
     fn keep_up(&mut self, clusters: &BTreeMap<String, Vec<Instance>>, notable: &[&Finding]) {
-        let found: HashMap<&InstanceKey, Handler> = notable.iter().map(|one| (&one.key, one.code.handler())).collect();
-        self.0.retain(|key, incident| {
-            !clusters.contains_key(&incident.cluster_name) || found.get(key) == Some(&incident.handler)
+        let found: HashMap<&InstanceKey, &Finding> = notable.iter().map(|one| (&one.key, *one)).collect();
+        self.0.retain(|key, incident| match found.get(key) {
+            Some(one) => one.code.handler() == incident.handler && one.cluster_name == incident.cluster_name,
+            // Its cluster may have another name by now, or none: then nobody looks at it under this one.
+            None => !clusters.contains_key(&incident.cluster_name) && incident.seen.elapsed() < FORGOTTEN_AFTER,
         });
         for one in notable {
-            self.0.entry(one.key.clone()).or_insert_with(|| Incident {
+            let incident = self.0.entry(one.key.clone()).or_insert_with(|| Incident {
                 cluster_name: one.cluster_name.clone(),
                 handler: one.code.handler(),
                 since: Instant::now(),
+                seen: Instant::now(),
                 detection: None,
                 hooks: None,
                 hooks_at: None,
                 said: None,
             });
+            incident.seen = Instant::now();
         }
     }
 
