@@ -1,7 +1,7 @@
 //! A dead primary, or a primary that a person declares dead: fence, choose, promote, repoint.
 
 use domain::plan::{Plan, Refusal};
-use domain::recovery::{Choice, choose, fence, promote, repoint};
+use domain::recovery::{Choice, choose, close, fence, promote, repoint, still_receiving};
 use operations::BranchResult;
 use queue::JobError;
 use store::recoveries::Phase;
@@ -15,6 +15,10 @@ use crate::hooks::List;
 const ROUNDS: usize = 3;
 /// Looks with fencing in between before it goes on with what could be fenced.
 const FENCES: usize = 2;
+/// How long replicas may take to receive the last of a primary that lives and was closed.
+const RECEIVING: std::time::Duration = std::time::Duration::from_secs(1);
+/// Between looks at how far they are.
+const BETWEEN_LOOKS: std::time::Duration = std::time::Duration::from_millis(20);
 /// Plans for the survivors: the second for what the first could not do.
 const REPOINTS: usize = 2;
 /// A hook that took longer than this has made our facts stale.
@@ -90,6 +94,15 @@ impl Recovering<'_> {
         if self.row.phase < Phase::Promoting {
             self.phase(Phase::Fencing).await?;
         }
+        match self.ask(&gathered, close) {
+            Ok(Some(plan)) => {
+                self.execute(&plan, &gathered).await?;
+                gathered = self.look().await?;
+            }
+            Ok(None) => {}
+            Err(refusal) => self.trouble(format!("not closed: {refusal}")),
+        }
+        gathered = self.let_them_receive(gathered).await?;
         for _ in 0..FENCES {
             match self.ask(&gathered, fence) {
                 Ok(Some(plan)) => {
@@ -104,6 +117,25 @@ impl Recovering<'_> {
             }
         }
         Ok(gathered)
+    }
+
+    /// What a living primary acknowledged last is on its way when it is closed.
+    async fn let_them_receive(&mut self, mut gathered: Gathered) -> Result<Gathered, JobError> {
+        let until = tokio::time::Instant::now() + RECEIVING;
+        loop {
+            let behind = self.ask(&gathered, still_receiving);
+            if behind.is_empty() {
+                return Ok(gathered);
+            }
+            if tokio::time::Instant::now() > until {
+                let behind: Vec<String> = behind.iter().map(ToString::to_string).collect();
+                let text = format!("not waited for any longer: {} receive from {}", behind.join(", "), self.row.failed);
+                self.journal.note(Line::Fact, text);
+                return Ok(gathered);
+            }
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            gathered = self.look().await?;
+        }
     }
 
     async fn choose(&mut self, gathered: &Gathered) -> Result<Result<Choice, Refusal>, JobError> {
@@ -123,7 +155,15 @@ impl Recovering<'_> {
 
     /// Stored before anything is done about it: whoever resumes keeps to it.
     pub(super) async fn keep_choice(&mut self, choice: &Choice) -> Result<(), JobError> {
-        let json = serde_json::to_value(choice).map_err(JobError::give_up)?;
+        self.keep_choice_with(choice, &[]).await
+    }
+
+    /// The same with facts beside it.
+    pub(super) async fn keep_choice_with(&mut self, choice: &Choice, facts: &[(&str, bool)]) -> Result<(), JobError> {
+        let mut json = serde_json::to_value(choice).map_err(JobError::give_up)?;
+        for (name, fact) in facts {
+            json[*name] = (*fact).into();
+        }
         let (pool, id) = (&self.work.ctx.pool, self.row.id);
         let kept = store::recoveries::save_choice(pool, self.work.run, id, Some(&choice.successor), &json).await;
         self.work.still_ours(kept)?;

@@ -17,6 +17,9 @@ const ROLLBACKS: usize = 2;
 /// The word whose old primary replicates afterwards.
 const AUTO: &str = "graceful-master-takeover-auto";
 
+/// Beside the choice, as seen before anything was done: the primary took no writes.
+const WAS_CLOSED: &str = "primary_was_closed";
+
 type Planner = fn(&Scene<'_>, &Choice) -> Result<Option<Plan>, Refusal>;
 
 impl Recovering<'_> {
@@ -53,7 +56,9 @@ impl Recovering<'_> {
         self.phase(Phase::Choosing).await?;
         match self.ask(gathered, |scene| designate(scene, variant)) {
             Ok(choice) => {
-                self.keep_choice(&choice).await?;
+                // The record that was there when it was asked for may be from the middle of an earlier takeover.
+                let closed = gathered.instances.get(&self.row.failed).is_some_and(|one| one.facts.read_only);
+                self.keep_choice_with(&choice, &[(WAS_CLOSED, closed)]).await?;
                 Ok(Ok(choice))
             }
             Err(refusal) => {
@@ -115,7 +120,8 @@ impl Recovering<'_> {
 
     /// The old primary writable and everything replicating from it as before.
     pub(super) async fn take_back(&mut self, choice: &Choice) -> Result<(), JobError> {
-        let was_closed = self.row.entry.get("IsReadOnly").and_then(serde_json::Value::as_bool).unwrap_or_default();
+        let known = self.row.choice.as_ref().and_then(|choice| choice.get(WAS_CLOSED)?.as_bool());
+        let was_closed = known.unwrap_or_default();
         let reopen = if was_closed { Reopen::No } else { Reopen::Yes };
         for _ in 0..ROLLBACKS {
             let gathered = self.look().await?;

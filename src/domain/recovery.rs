@@ -38,7 +38,7 @@ mod tests;
 pub mod writeable;
 
 pub use candidate::{choose, preview};
-pub use fence::fence;
+pub use fence::{close, fence, still_receiving};
 pub use promote::promote;
 pub use repoint::repoint;
 pub use scene::{Choice, Considered, RecoveryPolicy, Scene, Verdict};

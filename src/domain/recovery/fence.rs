@@ -3,8 +3,10 @@
 //! Only receivers are stopped: relay logs stay, appliers go on. A survivor whose receiver has been seen stopped gets no more,
 //! so that who is most advanced can be told.
 
+use std::cmp::Ordering;
+
 use super::scene::Scene;
-use crate::instance::{Instance, InstanceKey};
+use crate::instance::{Instance, InstanceKey, ThreadState};
 use crate::operation::{movability, steps};
 use crate::plan::{
     Action, Branch, Condition, Method, Plan, Refusal, Rule, SemiSyncSide, Step, Threads, received_is_applied,
@@ -37,23 +39,55 @@ pub fn fence(scene: &Scene<'_>) -> Result<Option<Plan>, Refusal> {
             Err(refusal) => left_out.push(refusal),
         }
     }
-    if branches.is_empty() {
+    let because = format!("nothing more comes from {}: what its replicas have can be compared", failed.key);
+    Ok(plan_of(scene, branches, because).map(|plan| Plan { warnings, left_out, ..plan }))
+}
+
+/// The first part alone: the old primary closed where it answers, so that its replicas can receive the last that it
+/// acknowledged before they are stopped. `None`: it does not answer, or is closed.
+pub fn close(scene: &Scene<'_>) -> Result<Option<Plan>, Refusal> {
+    let failed = scene.failed_record()?;
+    let closing = close_failed(scene, failed);
+    if closing.is_empty() {
         return Ok(None);
     }
+    let because = format!("{} answers: nobody writes to it any more", failed.key);
+    Ok(plan_of(scene, vec![branch(&failed.key, closing)], because))
+}
+
+/// Replicas that hear the closed old primary and have not received all of its binary log yet.
+pub fn still_receiving(scene: &Scene<'_>) -> Vec<InstanceKey> {
+    let Ok(failed) = scene.world.fresh(scene.failed) else { return Vec::new() };
+    if !failed.facts.read_only {
+        return Vec::new();
+    }
+    let is_behind = |one: &&Instance| {
+        let place = one.facts.replica.as_ref().map(|replica| replica.read.compare_in_log(&failed.facts.binlog));
+        scene.world.fresh(&one.key).is_ok()
+            && one.facts.source() == Some(scene.failed)
+            && one.facts.threads().0 == ThreadState::Running
+            && place == Some(Some(Ordering::Less))
+    };
+    scene.replicas().into_iter().filter(is_behind).map(|one| one.key.clone()).collect()
+}
+
+/// `None`: nothing is to be done.
+fn plan_of(scene: &Scene<'_>, branches: Vec<Branch>, because: String) -> Option<Plan> {
     let mut locks: Vec<InstanceKey> = branches.iter().map(|branch| branch.instance.clone()).collect();
     locks.sort();
-    Ok(Some(Plan {
+    let plan = Plan {
         request: scene.request.clone(),
         method: Method::InPlace,
-        because: format!("nothing more comes from {}: what its replicas have can be compared", failed.key),
-        warnings,
+        because,
+        warnings: Vec::new(),
         locks,
         head: Vec::new(),
         branches,
         tail: Vec::new(),
-        left_out,
+        left_out: Vec::new(),
         answers_for: None,
-    }))
+    };
+    (!plan.branches.is_empty()).then_some(plan)
 }
 
 fn branch(key: &InstanceKey, steps: Vec<Step>) -> Branch {

@@ -1,6 +1,7 @@
 //! Worlds after the death of a primary: who is chosen, and in which steps.
 
-use super::stage::{Stage, left_out, shown};
+use super::stage::{Stage, left_out, sane, shown};
+use super::{close, still_receiving};
 use crate::instance::PluginNaming;
 use crate::operation::fixture::{at, equal, key};
 use crate::plan::{Condition, Rule, Threads};
@@ -34,6 +35,25 @@ fn the_fence_closes_a_primary_that_answers() {
     assert!(plan.expect("a plan").branches[0].steps[1].before.contains(&Condition::ReadOnly { read_only: true }));
     let plan = Stage::new("a rw mariadb\n  b mariadb io=no").fence();
     assert_eq!(shown(plan.as_ref()), ["a: refuse writes, ending connections whose commits wait for acknowledgements"]);
+}
+
+#[test]
+fn a_living_primary_is_closed_before_its_replicas_stop_receiving() {
+    let closing = |stage: &Stage| shown(sane(stage.with(close).expect("no refusal")).as_ref());
+    assert_eq!(closing(&Stage::new("a dead\n  b")), Vec::<String>::new());
+    assert_eq!(closing(&Stage::new("a rw\n  b")).len(), 1);
+    let closed = Stage::new("a ro\n  b").edit("a", |one| one.facts.super_read_only = true);
+    assert_eq!(closing(&closed), Vec::<String>::new());
+    let behind = |world: &str| {
+        let all = Stage::new(world).with(still_receiving);
+        all.into_iter().map(|key| key.hostname).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(
+        behind("a ro\n  b read=900\n  c\n  d io=no read=900\n  e io=connecting read=900\n  f dead read=900"),
+        "b"
+    );
+    assert_eq!(behind("a rw\n  b read=900"), "");
+    assert_eq!(behind("a dead ro\n  b read=900"), "");
 }
 
 #[test]
