@@ -4,14 +4,18 @@
 //!
 //! Invariant: every process started here ends with the [`Fleet`] that started it, also when the test is killed.
 
+pub mod backend;
 pub mod counting;
 mod executor;
 mod fleet;
 pub mod incident;
 pub mod playground;
+pub mod proc;
+pub mod storm;
 pub mod wait;
 
 pub use executor::{Executor, credentials_query, key};
 pub use fleet::{Fleet, Output, Process, binary, http_get};
 pub use incident::Incident;
 pub use playground::Playground;
+pub use storm::Storm;

@@ -119,7 +119,10 @@ fn describe(fleet: &Fleet, index: usize) -> Value {
         Some(Dialect::MariaDb) => "mariadb",
         _ => "mysql",
     };
-    json!({ "address": fleet.address(index), "dialect": dialect, "datacenter": fleet.datacenter(index) })
+    let address = fleet.address(index);
+    let writable = fleet.cluster(index).map(|cluster| fleet.writable(cluster)).unwrap_or_default();
+    let takes_writes = writable.iter().any(|(writable, _)| Some(*writable) == address);
+    json!({ "address": address, "dialect": dialect, "datacenter": fleet.datacenter(index), "takes_writes": takes_writes })
 }
 
 fn target(word: &str) -> Result<Target, String> {

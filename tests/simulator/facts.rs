@@ -1,9 +1,11 @@
-//! What is true of one server at this moment, derived from its place in the fleet and its cluster's transactions.
+//! What is true of one server at this moment, derived from its place in the fleet, its role, and its cluster's history.
 
 use std::net::Ipv4Addr;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 use crate::fleet::Shared;
+use crate::role::Switch;
 use crate::server::{Dialect, Mode, Server};
 
 /// Bytes one transaction adds to a binary log, and the size of an empty log.
@@ -25,7 +27,7 @@ pub(crate) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(crate) fn is(&self, dialect: Dialect) -> bool {
+    pub(crate) fn speaks(&self, dialect: Dialect) -> bool {
         self.server.dialect == dialect
     }
 
@@ -33,30 +35,29 @@ impl<'a> Facts<'a> {
         self.server.address.to_string()
     }
 
+    /// The server it replicates from, or would if it were started.
     pub(crate) fn source(&self) -> Option<&'a Server> {
-        self.server.source.map(|source| &self.shared.servers[source])
+        self.server.role.source().map(|source| &self.shared.servers[source])
     }
 
-    fn primary(&self) -> &'a Server {
-        &self.shared.servers[self.server.cluster * self.shared.spec.cluster_size]
+    pub(crate) fn is(&self, switch: Switch) -> bool {
+        self.server.role.is(switch)
     }
 
     /// Replicas whose connection to this server stands, as far as it knows.
     pub(crate) fn replicas(&self) -> impl Iterator<Item = &'a Server> + use<'a> {
         let (shared, own) = (self.shared, self.server.index);
-        let size = shared.spec.cluster_size;
-        let first = self.server.cluster * size;
-        let cluster = &shared.servers[first..(first + size).min(shared.servers.len())];
-        cluster.iter().filter(move |server| server.source == Some(own) && linked(shared, server))
+        let receives = move |server: &&Server| server.role.source() == Some(own) && server.role.is(Switch::Receiver);
+        shared.members(self.server.cluster).iter().filter(receives).filter(|server| linked(shared, server))
     }
 
     /// Does the replication stream from the source flow, as far as this replica knows?
     pub(crate) fn hears_source(&self) -> bool {
-        self.source().is_some_and(|source| linked(self.shared, source))
+        self.is(Switch::Receiver) && self.source().is_some_and(|source| linked(self.shared, source))
     }
 
     pub(crate) fn transactions(&self) -> u64 {
-        self.shared.transactions[self.server.cluster].load(Ordering::Relaxed)
+        self.server.role.executed.load(Ordering::Relaxed)
     }
 
     pub(crate) fn log_file(&self) -> String {
@@ -68,9 +69,26 @@ impl<'a> Facts<'a> {
     }
 
     pub(crate) fn gtids(&self) -> String {
+        self.gtids_of_first(self.transactions())
+    }
+
+    /// What a replica has applied; of a primary, what it had when it became one.
+    pub(crate) fn replicated_gtids(&self) -> String {
+        let role = &self.server.role;
+        let count = if role.is_replica() { self.transactions() } else { role.replicated.load(Ordering::Relaxed) };
+        if count == 0 { String::new() } else { self.gtids_of_first(count) }
+    }
+
+    fn gtids_of_first(&self, executed: u64) -> String {
+        let history = self.shared.histories[self.server.cluster].lock().unwrap_or_else(PoisonError::into_inner);
+        let (counts, last) = history.of_first(executed);
         match self.server.dialect {
-            Dialect::MySql => format!("{}:1-{}", uuid(self.primary()), self.transactions()),
-            Dialect::MariaDb => format!("0-{}-{}", server_id(self.primary()), self.transactions()),
+            Dialect::MySql => {
+                let set =
+                    counts.iter().map(|(&server, count)| format!("{}:1-{count}", uuid(&self.shared.servers[server])));
+                set.collect::<Vec<_>>().join(",")
+            }
+            Dialect::MariaDb => format!("0-{}-{executed}", server_id(&self.shared.servers[last])),
         }
     }
 
@@ -87,6 +105,16 @@ fn linked(shared: &Shared, server: &Server) -> bool {
     }
     let timeout = u64::try_from(shared.spec.replica_net_timeout.as_millis()).unwrap_or(u64::MAX);
     matches!(mode, Mode::Blackhole | Mode::Freeze) && shared.now_ms() < server.changed_at_ms().saturating_add(timeout)
+}
+
+/// Does what the source commits reach the replica, and is it applied there?
+pub(crate) fn flows(source: &Server, replica: &Server) -> bool {
+    let role = &replica.role;
+    role.source() == Some(source.index)
+        && role.is(Switch::Receiver)
+        && role.is(Switch::Applier)
+        && source.mode().replicates()
+        && replica.mode().replicates()
 }
 
 pub(crate) fn server_id(server: &Server) -> u64 {

@@ -11,7 +11,10 @@ use rand::seq::SliceRandom;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 
+use crate::change;
 use crate::connection;
+use crate::facts::flows;
+use crate::role::{History, Role};
 use crate::server::{Death, Dialect, Mode, Server};
 use crate::sql::PlanCache;
 use crate::stats::{Stats, UnknownLog};
@@ -48,6 +51,8 @@ pub enum Error {
     },
     #[error("no server {0} in the fleet")]
     NoServer(String),
+    #[error("no living server of cluster {0} takes writes")]
+    Closed(usize),
 }
 
 /// What the fleet looks like. The default is small; take it and change what matters.
@@ -109,8 +114,8 @@ pub enum Target {
 pub(crate) struct Shared {
     pub(crate) spec: FleetSpec,
     pub(crate) servers: Vec<Server>,
-    /// Transactions committed by each cluster.
-    pub(crate) transactions: Vec<AtomicU64>,
+    /// Of each cluster.
+    pub(crate) histories: Vec<Mutex<History>>,
     pub(crate) port: u16,
     pub(crate) started: Instant,
     pub(crate) plans: Mutex<PlanCache>,
@@ -129,6 +134,12 @@ impl Shared {
 
     pub(crate) fn at(&self, address: Ipv4Addr) -> Option<&Server> {
         index_of(address).and_then(|index| self.servers.get(index))
+    }
+
+    pub(crate) fn members(&self, cluster: usize) -> &[Server] {
+        let size = self.spec.cluster_size;
+        let first = (cluster * size).min(self.servers.len());
+        &self.servers[first..(first + size).min(self.servers.len())]
     }
 }
 
@@ -157,8 +168,9 @@ impl Fleet {
         let clusters = spec.servers.div_ceil(spec.cluster_size);
         let shared = Arc::new(Shared {
             servers,
-            // Every cluster has a history of its own length, so that mixed-up answers show.
-            transactions: (0..clusters).map(|cluster| AtomicU64::new(1000 + cluster as u64)).collect(),
+            histories: (0..clusters)
+                .map(|cluster| Mutex::new(History::new(cluster * spec.cluster_size, first_transactions(cluster))))
+                .collect(),
             port,
             started: Instant::now(),
             plans: Mutex::default(),
@@ -204,9 +216,45 @@ impl Fleet {
         self.shared.servers.iter().map(|server| self.socket(server)).collect()
     }
 
-    /// One address per cluster: its primary.
+    /// One address per cluster: its primary (the first one, where there are several).
     pub fn seeds(&self) -> Vec<SocketAddrV4> {
-        self.shared.servers.iter().filter(|server| server.source.is_none()).map(|server| self.socket(server)).collect()
+        let clusters = 0..self.shared.histories.len();
+        let primary = |cluster| {
+            let members = self.shared.members(cluster);
+            members.iter().find(|server| !server.role.is_replica()).or(members.first())
+        };
+        clusters.filter_map(primary).map(|server| self.socket(server)).collect()
+    }
+
+    /// Number of a server's cluster.
+    pub fn cluster(&self, index: usize) -> Option<usize> {
+        Some(self.shared.servers.get(index)?.cluster)
+    }
+
+    /// How long the fleet has been there.
+    pub fn age(&self) -> Duration {
+        self.shared.started.elapsed()
+    }
+
+    /// The living members of a cluster that take writes, each with the age of the fleet at which it began to: zero if it
+    /// always has.
+    pub fn writable(&self, cluster: usize) -> Vec<(SocketAddrV4, Duration)> {
+        let members = self.shared.members(cluster).iter();
+        members
+            .filter(|server| server.mode().replicates() && server.role.takes_writes())
+            .map(|server| {
+                (self.socket(server), Duration::from_millis(server.role.opened_at_ms.load(Ordering::Relaxed)))
+            })
+            .collect()
+    }
+
+    /// Is every living member of a cluster either this server or a replica below it that receives and applies?
+    pub fn follows(&self, cluster: usize, primary: SocketAddrV4) -> bool {
+        let mut members = self.shared.members(cluster).iter().filter(|server| server.mode().replicates());
+        members.all(|server| {
+            let source = server.role.source().map(|source| &self.shared.servers[source]);
+            self.socket(server) == primary || source.is_some_and(|source| flows(source, server))
+        })
     }
 
     /// Delays every answer, greetings included.
@@ -248,11 +296,10 @@ impl Fleet {
             .collect())
     }
 
-    /// Commits transactions on one server's cluster, so that its members change.
+    /// Commits transactions in one server's cluster, on the member that takes writes, so that the members change.
     pub fn commit(&self, address: Ipv4Addr, count: u64) -> Result<(), Error> {
         let server = self.shared.at(address).ok_or_else(|| Error::NoServer(address.to_string()))?;
-        self.shared.transactions[server.cluster].fetch_add(count, Ordering::Relaxed);
-        Ok(())
+        if change::commit(&self.shared, server.cluster, count) { Ok(()) } else { Err(Error::Closed(server.cluster)) }
     }
 
     pub fn stats(&self) -> Stats {
@@ -336,20 +383,26 @@ fn lay_out(spec: &FleetSpec) -> Vec<Server> {
         .map(|index| {
             let (cluster, member) = (index / spec.cluster_size, index % spec.cluster_size);
             let dialect = if chosen(spec.mariadb_share, cluster) { Dialect::MariaDb } else { Dialect::MySql };
-            let mut server = Server::new(index, address_of(index), dialect, cluster);
             let primary = index - member;
-            server.source = match member {
+            let source = match member {
                 0 => None,
                 _ if spec.depth == 3 && member > spec.cluster_size / 2 => Some(primary + 1),
                 _ => Some(primary),
             };
+            // Shifted by half a period so that both dialects have semi-sync clusters.
+            let semi_sync = chosen(spec.semi_sync_share, cluster * 7 + 3);
+            let role = Role::new(source, semi_sync, first_transactions(cluster));
+            let mut server = Server::new(index, address_of(index), dialect, cluster, role);
             server.datacenter =
                 if spec.datacenters.is_empty() { 0 } else { (cluster + member) % spec.datacenters.len() };
-            // Shifted by half a period so that both dialects have semi-sync clusters.
-            server.semi_sync = chosen(spec.semi_sync_share, cluster * 7 + 3);
             server
         })
         .collect()
+}
+
+/// Every cluster has a history of its own length, so that mixed-up answers show.
+fn first_transactions(cluster: usize) -> u64 {
+    1000 + cluster as u64
 }
 
 /// Spreads a share evenly over numbered things.
@@ -383,10 +436,9 @@ async fn commit_transactions(shared: Arc<Shared>) {
     let mut tick = tokio::time::interval(shared.spec.busy_interval.max(Duration::from_millis(1)));
     loop {
         tick.tick().await;
-        for (cluster, transactions) in shared.transactions.iter().enumerate() {
-            let primary_runs = shared.servers[cluster * shared.spec.cluster_size].mode().replicates();
-            if primary_runs && chosen(shared.spec.busy_share, cluster) {
-                transactions.fetch_add(1, Ordering::Relaxed);
+        for cluster in 0..shared.histories.len() {
+            if chosen(shared.spec.busy_share, cluster) {
+                change::commit(&shared, cluster, 1);
             }
         }
     }
@@ -430,7 +482,7 @@ mod tests {
     #[test]
     fn a_third_level_hangs_below_the_first_replica() {
         let servers = lay_out(&FleetSpec { servers: 8, depth: 3, ..FleetSpec::default() });
-        let sources: Vec<_> = servers.iter().map(|server| server.source).collect();
+        let sources: Vec<_> = servers.iter().map(|server| server.role.source()).collect();
         assert_eq!(sources, [None, Some(0), Some(0), Some(1), None, Some(4), Some(4), Some(5)]);
     }
 

@@ -4,23 +4,26 @@
 //! accepted connection says which server was meant, so the fleet costs one file descriptor per *connection*, none
 //! per server. The servers speak the MySQL protocol (handshake, text and prepared statements, several statements in
 //! one packet) and answer what a topology manager asks: variables, replication status, replica lists, process lists.
-//! They can be made slow, and killed in the many ways in which real servers die: see [`Death`].
+//! They can be made slow, and killed in the many ways in which real servers die: see [`Death`]. They do what a failover asks
+//! for: replication stopped, started, pointed elsewhere and forgotten, `read_only` and semi-sync switched; the others see it.
 //!
-//! Deliberately not here: data, SQL beyond expressions over server facts, TLS, and changes of the topology. An unknown
+//! Deliberately not here: data, SQL beyond expressions over server facts, TLS, positions in logs and divergence. An unknown
 //! statement gets a proper error and is counted, so a prober that asks something new is noticed ([`Stats::unknown`]).
 //!
 //! Invariants:
 //! - only loopback peers are served;
-//! - a server's answers are a function of its place in the fleet, its cluster's transaction counter and the deaths
-//!   around it: two equal fleets answer equally;
+//! - a server's answers are a function of its place in the fleet, its role, its cluster's history and the deaths
+//!   around it: two equal fleets that were told the same answer equally;
 //! - an idle connection owns no buffer.
 //!
-//! To add a variable: a row in `variables.rs`. A status counter: a row in `status.rs`. A table or `SHOW`: `tables.rs`.
+//! To add a variable: a row in `variables.rs`. A statement that changes a server: `change.rs`. A status counter: a row in `status.rs`. A table or `SHOW`: `tables.rs`.
 
+mod change;
 mod connection;
 mod control;
 mod facts;
 mod fleet;
+mod role;
 mod server;
 mod session;
 mod sql;

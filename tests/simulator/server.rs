@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::role::Role;
+
 /// Which words a server understands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Dialect {
@@ -116,10 +118,8 @@ pub(crate) struct Server {
     pub(crate) address: Ipv4Addr,
     pub(crate) dialect: Dialect,
     pub(crate) cluster: usize,
-    /// Index of the server this one replicates from.
-    pub(crate) source: Option<usize>,
+    pub(crate) role: Role,
     pub(crate) datacenter: usize,
-    pub(crate) semi_sync: bool,
     mode: AtomicU8,
     /// Milliseconds after the start of the fleet at which the mode last changed.
     changed_at_ms: AtomicU64,
@@ -135,15 +135,14 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    pub(crate) fn new(index: usize, address: Ipv4Addr, dialect: Dialect, cluster: usize) -> Self {
+    pub(crate) fn new(index: usize, address: Ipv4Addr, dialect: Dialect, cluster: usize, role: Role) -> Self {
         Self {
             index,
             address,
             dialect,
             cluster,
-            source: None,
+            role,
             datacenter: 0,
-            semi_sync: false,
             mode: AtomicU8::new(Mode::Alive as u8),
             changed_at_ms: AtomicU64::new(0),
             latency_us: AtomicU32::new(0),

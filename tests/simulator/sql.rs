@@ -11,8 +11,10 @@ mod value;
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use parse::Parsed;
 pub(crate) use value::{Kind, Value};
 
+use crate::change::Change;
 use crate::facts::Facts;
 use crate::server::Dialect;
 use crate::tables::Table;
@@ -124,8 +126,9 @@ pub(crate) struct Item {
 
 #[derive(Debug)]
 pub(crate) enum Statement {
-    /// Accepted without effect: SET, transactions.
+    /// Accepted without effect: SET of most things, transactions.
     Accepted,
+    Change(Change),
     Query(Query),
     Failed {
         error: SqlError,
@@ -161,8 +164,9 @@ impl Plan {
         let statements = parsed
             .into_iter()
             .map(|(statement, text)| match statement {
-                Ok(None) => Statement::Accepted,
-                Ok(Some(select)) => Statement::Query(Query::new(select, dialect)),
+                Ok(Parsed::Nothing) => Statement::Accepted,
+                Ok(Parsed::Change(change)) => Statement::Change(change),
+                Ok(Parsed::Query(select)) => Statement::Query(Query::new(select, dialect)),
                 Err(error) => Statement::Failed { error, text },
             })
             .collect();
@@ -190,6 +194,14 @@ impl Plan {
             let more = at + 1 < self.statements.len();
             match statement {
                 Statement::Accepted => reply.ok(more),
+                // Real servers refuse so as well: right, hence not "unknown".
+                Statement::Change(change) => match change.carry_out(facts) {
+                    Ok(()) => reply.ok(more),
+                    Err(error) => {
+                        reply.error(error.code, error.state, &error.text);
+                        return (at as u64 + 1, None);
+                    }
+                },
                 Statement::Query(query) => query.answer(reply, facts, parameters, format, deprecate_eof, more),
                 Statement::Failed { error, text } => {
                     reply.error(error.code, error.state, &error.text);

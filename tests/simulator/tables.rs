@@ -132,7 +132,7 @@ static SHOW_PROCESSLIST: Table = Table { name: "PROCESSLIST", columns: &SHOW_PRO
 
 /// The connection that asks, and one binary log stream per replica.
 fn processlist(facts: &Facts<'_>) -> Rows {
-    let dump = if facts.is(Dialect::MySql) { "Binlog Dump GTID" } else { "Binlog Dump" };
+    let dump = if facts.speaks(Dialect::MySql) { "Binlog Dump GTID" } else { "Binlog Dump" };
     let own = vec![
         Value::UInt(u64::from(facts.connection_id)),
         Value::text(facts.user.to_owned()),
@@ -201,6 +201,7 @@ pub(crate) fn find(dialect: Dialect, schema: &str, name: &str) -> Result<&'stati
             &PROCESSLIST
         }
         (Dialect::MySql, "performance_schema", "replication_group_members") => &GROUP_MEMBERS,
+        (Dialect::MySql, "performance_schema", "replication_connection_configuration") => &replication::CONNECTION,
         (Dialect::MySql, "mysql", "slave_master_info") => &replication::CREDENTIALS,
         (Dialect::MariaDb, "information_schema", "global_status" | "session_status") => &STATUS_MARIADB,
         (Dialect::MariaDb, "information_schema", "global_variables" | "session_variables") => &VARIABLES_MARIADB,

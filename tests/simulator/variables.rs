@@ -1,6 +1,7 @@
 //! System variables of both dialects. `SELECT @@x` gives the value by type, `SHOW VARIABLES` its text (`ON`, `OFF`).
 
 use crate::facts::{Facts, server_id, uuid};
+use crate::role::Switch;
 use crate::server::Dialect;
 use crate::sql::{Kind, Value};
 
@@ -40,16 +41,20 @@ pub(crate) const fn count(name: &'static str, get: fn(&Facts<'_>) -> Value) -> V
     Variable { name, kind: Kind::UInt, get }
 }
 
-fn replica(facts: &Facts<'_>) -> Value {
-    Value::bool(facts.server.source.is_some())
+fn read_only(facts: &Facts<'_>) -> Value {
+    Value::bool(facts.is(Switch::ReadOnly))
+}
+
+fn super_read_only(facts: &Facts<'_>) -> Value {
+    Value::bool(facts.is(Switch::SuperReadOnly))
 }
 
 pub(crate) fn semi_sync_source(facts: &Facts<'_>) -> Value {
-    Value::bool(facts.server.semi_sync && facts.server.source.is_none())
+    Value::bool(facts.is(Switch::SemiSyncSource))
 }
 
 pub(crate) fn semi_sync_replica(facts: &Facts<'_>) -> Value {
-    Value::bool(facts.server.semi_sync && facts.server.source.is_some())
+    Value::bool(facts.is(Switch::SemiSyncReplica))
 }
 
 fn on(_: &Facts<'_>) -> Value {
@@ -81,10 +86,10 @@ static COMMON: [Variable; 38] = [
     count("lower_case_table_names", |_| Value::UInt(0)),
     count("max_allowed_packet", |_| Value::UInt(67_108_864)),
     count("max_connections", |_| Value::UInt(151)),
-    switch("performance_schema", |facts| Value::bool(facts.is(Dialect::MySql))),
+    switch("performance_schema", |facts| Value::bool(facts.speaks(Dialect::MySql))),
     text("pid_file", |_| Value::text("/run/mysqld/mysqld.pid")),
     count("port", |facts| Value::UInt(u64::from(facts.shared.port))),
-    switch("read_only", replica),
+    switch("read_only", read_only),
     text("relay_log", |_| Value::text("relay-bin")),
     switch("relay_log_recovery", off),
     text("report_host", |facts| Value::text(facts.host())),
@@ -101,7 +106,7 @@ static COMMON: [Variable; 38] = [
     text("time_zone", |_| Value::text("SYSTEM")),
     text("version", |facts| Value::text(facts.server.version())),
     text("version_comment", |facts| {
-        Value::text(if facts.is(Dialect::MySql) {
+        Value::text(if facts.speaks(Dialect::MySql) {
             "MySQL Community Server - GPL (simulated)"
         } else {
             "Debian 12 (simulated)"
@@ -137,7 +142,7 @@ static MYSQL: [Variable; 32] = [
     text("server_uuid", |facts| Value::text(uuid(facts.server))),
     switch("skip_replica_start", off),
     switch("source_verify_checksum", off),
-    switch("super_read_only", replica),
+    switch("super_read_only", super_read_only),
     text("terminology_use_previous", |_| Value::text("NONE")),
     switch("tls_certificates_enforced_validation", off),
     text("tls_version", |_| Value::text("TLSv1.2,TLSv1.3")),
@@ -152,9 +157,7 @@ static MARIADB: [Variable; 21] = [
     text("gtid_current_pos", |facts| Value::text(facts.gtids())),
     count("gtid_domain_id", |_| Value::UInt(0)),
     switch("gtid_ignore_duplicates", off),
-    text("gtid_slave_pos", |facts| {
-        Value::text(if facts.server.source.is_some() { facts.gtids() } else { String::new() })
-    }),
+    text("gtid_slave_pos", |facts| Value::text(facts.replicated_gtids())),
     switch("gtid_strict_mode", on),
     switch("rpl_semi_sync_master_enabled", semi_sync_source),
     count("rpl_semi_sync_master_timeout", |_| Value::UInt(10_000)),

@@ -7,12 +7,10 @@
 //! What it is not: a test. Targets are printed as met or missed, never asserted; the exit code says only whether all
 //! combinations could be measured.
 
-mod backend;
 mod explain;
 mod fleet;
 mod measure;
 mod options;
-mod proc;
 mod report;
 mod run;
 

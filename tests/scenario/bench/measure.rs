@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use crate::backend::{Sample, Watcher};
 use crate::fleet::{Simulated, Stats};
-use crate::proc;
+use scenario::backend::{Sample, Watcher};
+use scenario::proc;
 
 /// Poll ages are sampled this often: ten times an interval of 5 s, so that every probe is also noticed once.
 const SAMPLE_EVERY: Duration = Duration::from_millis(500);

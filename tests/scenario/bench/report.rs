@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::explain::Kind;
 use crate::measure::{Processes, Window};
 use crate::options::{Case, Options};
-use crate::proc;
+use scenario::proc;
 
 /// Backend counters that explain its cost; given per 1,000 probes in the JSON.
 const COUNTERS: [&str; 20] = [
@@ -270,7 +270,7 @@ pub(crate) fn json(options: &Options, rows: &[Row]) -> Result<String> {
         "busy_share": options.busy_share,
         "latency": options.latency,
         "settings": settings,
-        "backend_variables": crate::backend::variables(options.backend, options.explain, &options.variables),
+        "backend_variables": scenario::backend::variables(options.backend, options.explain, &options.variables),
         "rows": rows,
     });
     Ok(serde_json::to_string_pretty(&document)? + "\n")

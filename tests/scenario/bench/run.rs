@@ -7,13 +7,13 @@ use anyhow::{Context, Result, bail};
 use scenario::Fleet;
 use serde_json::{Map, Value, json};
 
-use crate::backend::{self, Watcher};
 use crate::explain;
 use crate::fleet::Simulated;
 use crate::measure::{self, Processes};
 use crate::options::{Case, Options};
-use crate::proc;
 use crate::report::Row;
+use scenario::backend::{self, Watcher};
+use scenario::proc;
 
 /// Descriptors that are not connections to managed servers; generous.
 const SPARE_DESCRIPTORS: u64 = 300;

@@ -1,14 +1,23 @@
-//! Reads statements: SELECT over server facts, SHOW, and those that are accepted without effect.
+//! Reads statements: SELECT over server facts, SHOW, changes, and those that are accepted without effect.
 
+mod changes;
 mod expressions;
 
 use super::lexer::{self, Spanned, Token};
 use super::{Expr, Item, Operator, Select, SqlError, Value};
+use crate::change::Change;
 use crate::server::Dialect;
 use crate::tables::{self, Table};
 
-/// `None`: accepted without effect.
-type Parsed = Result<Option<Select>, SqlError>;
+/// A statement that was understood.
+pub(super) enum Parsed {
+    /// Accepted without effect.
+    Nothing,
+    Query(Select),
+    Change(Change),
+}
+
+type Outcome = Result<Parsed, SqlError>;
 
 /// Words that end an expression, so they are no alias.
 const CLAUSES: [&str; 12] =
@@ -16,7 +25,7 @@ const CLAUSES: [&str; 12] =
 
 /// The statements of a packet, each with its text, and the number of parameters. A bad one is the last: real servers
 /// parse one after the other and stop there.
-pub(super) fn statements(text: &str, dialect: Dialect) -> (Vec<(Parsed, String)>, usize) {
+pub(super) fn statements(text: &str, dialect: Dialect) -> (Vec<(Outcome, String)>, usize) {
     let tokens = match lexer::tokens(text) {
         Ok(tokens) => tokens,
         Err(error) => return (vec![(Err(error), text.to_owned())], 0),
@@ -49,31 +58,47 @@ struct Parser<'a> {
 }
 
 impl Parser<'_> {
-    fn statement(&mut self) -> Parsed {
+    fn statement(&mut self) -> Outcome {
         let Some(Token::Word(first)) = self.peek() else { return Err(self.syntax()) };
         match first.to_ascii_uppercase().as_str() {
             "SELECT" => {
                 self.at += 1;
                 let select = self.select()?;
                 self.end()?;
-                Ok(Some(select))
+                Ok(Parsed::Query(select))
             }
             "SHOW" => {
                 self.at += 1;
-                self.show().map(Some)
+                self.show().map(Parsed::Query)
             }
-            "SET" | "BEGIN" | "COMMIT" | "ROLLBACK" | "START"
-                if !self.says("START", "REPLICA") && !self.says("START", "SLAVE") =>
-            {
-                Ok(None)
+            "SET" => {
+                self.at += 1;
+                Ok(self.set()?.map_or(Parsed::Nothing, Parsed::Change))
             }
+            "STOP" | "START" | "RESET" | "CHANGE" => {
+                let verb = first.to_ascii_uppercase();
+                self.at += 1;
+                self.replication(&verb)
+            }
+            "BEGIN" | "COMMIT" | "ROLLBACK" | "KILL" | "DO" => Ok(Parsed::Nothing),
             _ => Err(self.syntax()),
         }
     }
 
-    fn says(&self, first: &str, second: &str) -> bool {
-        let word = |at: usize, wanted: &str| matches!(self.tokens.get(at).map(|t| &t.token), Some(Token::Word(word)) if word.eq_ignore_ascii_case(wanted));
-        word(self.at, first) && word(self.at + 1, second)
+    /// After a verb of replication.
+    fn replication(&mut self, verb: &str) -> Outcome {
+        if verb == "CHANGE" {
+            return self.change().map(Parsed::Change);
+        }
+        if !self.replica_word() {
+            // START TRANSACTION
+            return if verb == "START" && self.word("TRANSACTION") { Ok(Parsed::Nothing) } else { Err(self.syntax()) };
+        }
+        Ok(Parsed::Change(match verb {
+            "STOP" => Change::Stop(self.threads()?),
+            "START" => Change::Start(self.threads()?),
+            _ => self.reset()?,
+        }))
     }
 
     /// SHOW is a list of words, then perhaps LIKE, WHERE or FOR CHANNEL.
@@ -302,7 +327,16 @@ mod tests {
             ("SELECT @@nonsense", Some(1193), Some(1193)),
             ("SELECT * FROM performance_schema.replication_group_members", None, Some(1146)),
             ("SELECT nonsense FROM information_schema.processlist", Some(1054), Some(1054)),
-            ("START REPLICA", Some(1064), Some(1064)),
+            ("START REPLICA", None, None),
+            ("STOP SLAVE IO_THREAD", Some(1064), None),
+            ("RESET REPLICA ALL FOR CHANNEL ''", None, None),
+            ("START REPLICA SQL_THREAD UNTIL SOURCE_LOG_FILE = 'x'", Some(1064), Some(1064)),
+            ("CHANGE REPLICATION SOURCE TO SOURCE_HOST = '127.10.0.2', SOURCE_PORT = 3306", None, Some(1064)),
+            ("CHANGE MASTER TO MASTER_HOST = '//db', MASTER_USE_GTID = slave_pos", Some(1064), None),
+            ("SET GLOBAL super_read_only = ON", None, Some(1193)),
+            ("SET GLOBAL read_only = OFF", None, None),
+            ("SET GLOBAL read_only = PERHAPS", Some(1064), Some(1064)),
+            ("START TRANSACTION READ ONLY", None, None),
             ("SET NAMES utf8mb4", None, None),
         ] {
             assert_eq!(errors(text, Dialect::MySql), [mysql], "{text}");

@@ -4,11 +4,14 @@
 
 use super::{Column, Rows, Table, column, text, uint, uint32};
 use crate::facts::{Facts, server_id, uuid};
+use crate::role::{Follows, Switch};
 use crate::server::Dialect;
 use crate::sql::{Kind, Value};
 
 /// The user replicas log in with.
 pub(super) const USER: &str = "repl";
+/// How often a silent source says that it is there.
+const HEARTBEAT_SECONDS: f64 = 30.0;
 
 const fn real(name: &'static str) -> Column {
     column(name, Kind::Real)
@@ -208,25 +211,24 @@ pub(super) static ALL_STATUS_MARIADB: Table =
 
 /// One row on a replica, none on a primary.
 fn own_status(facts: &Facts<'_>, columns: &'static [Column]) -> Rows {
-    let Some(source) = facts.source() else { return Rows::Cells(Vec::new()) };
+    let Some((host, port)) = source_name(facts) else { return Rows::Cells(Vec::new()) };
+    let source = facts.source();
+    let (receives, applies) = (facts.is(Switch::Receiver), facts.is(Switch::Applier));
     let hears = facts.hears_source();
     let (file, position) = (facts.log_file(), facts.log_position());
     let gtids = facts.gtids();
-    let source_word = if facts.is(Dialect::MySql) { "source" } else { "master" };
-    let lost = || {
-        let port = facts.shared.port;
-        format!("error connecting to {source_word} '{USER}@{}:{port}' - retry-time: 60 retries: 1", source.address)
-    };
+    let source_word = if facts.speaks(Dialect::MySql) { "source" } else { "master" };
+    let lost = || format!("error connecting to {source_word} '{USER}@{host}:{port}' - retry-time: 60 retries: 1");
     let value = |column: &Column| match column.name {
         "Slave_IO_State" | "Replica_IO_State" if hears => {
             Value::text(format!("Waiting for {source_word} to send event"))
         }
-        "Slave_IO_State" | "Replica_IO_State" => {
+        "Slave_IO_State" | "Replica_IO_State" if receives => {
             Value::text(format!("Reconnecting after a failed {source_word} event read"))
         }
-        "Master_Host" | "Source_Host" => Value::text(source.address.to_string()),
+        "Master_Host" | "Source_Host" => Value::text(host.clone()),
         "Master_User" | "Source_User" => Value::text(USER),
-        "Master_Port" | "Source_Port" => Value::UInt(u64::from(facts.shared.port)),
+        "Master_Port" | "Source_Port" => Value::UInt(u64::from(port)),
         "Connect_Retry" => Value::UInt(60),
         "Master_Log_File" | "Source_Log_File" | "Relay_Master_Log_File" | "Relay_Source_Log_File" => {
             Value::text(file.clone())
@@ -237,18 +239,23 @@ fn own_status(facts: &Facts<'_>, columns: &'static [Column]) -> Rows {
         "Relay_Log_File" => Value::text("relay-bin.000002"),
         "Relay_Log_Pos" => Value::UInt(position + 217),
         "Relay_Log_Space" => Value::UInt(position + 426),
-        "Slave_IO_Running" | "Replica_IO_Running" => Value::text(if hears { "Yes" } else { "Connecting" }),
-        "Slave_SQL_Running" | "Replica_SQL_Running" | "Source_SSL_Allowed" => Value::text("Yes"),
-        "Last_IO_Errno" if !hears => Value::UInt(2003),
-        "Last_IO_Error" if !hears => Value::text(lost()),
+        "Slave_IO_Running" | "Replica_IO_Running" => Value::text(match (receives, hears) {
+            (false, _) => "No",
+            (true, true) => "Yes",
+            (true, false) => "Connecting",
+        }),
+        "Slave_SQL_Running" | "Replica_SQL_Running" => Value::text(if applies { "Yes" } else { "No" }),
+        "Source_SSL_Allowed" => Value::text("Yes"),
+        "Last_IO_Errno" if receives && !hears => Value::UInt(2003),
+        "Last_IO_Error" if receives && !hears => Value::text(lost()),
         "Until_Condition" => Value::text("None"),
         "Master_SSL_Allowed" | "Master_SSL_Verify_Server_Cert" | "Source_SSL_Verify_Server_Cert" => Value::text("No"),
-        "Seconds_Behind_Master" | "Seconds_Behind_Source" if !hears => Value::Null,
+        "Seconds_Behind_Master" | "Seconds_Behind_Source" if !hears || !applies => Value::Null,
         "SQL_Remaining_Delay" => Value::Null,
-        "Master_Server_Id" | "Source_Server_Id" => Value::UInt(server_id(source)),
-        "Source_UUID" => Value::text(uuid(source)),
+        "Master_Server_Id" | "Source_Server_Id" => Value::UInt(source.map_or(0, server_id)),
+        "Source_UUID" => Value::text(source.map(uuid).unwrap_or_default()),
         "Source_Info_File" => Value::text("mysql.slave_master_info"),
-        "Slave_SQL_Running_State" | "Replica_SQL_Running_State" | "Slave_SQL_State" => {
+        "Slave_SQL_Running_State" | "Replica_SQL_Running_State" | "Slave_SQL_State" if applies => {
             Value::text("Replica has read all relay log; waiting for more updates")
         }
         "Source_Retry_Count" => Value::UInt(10),
@@ -257,11 +264,32 @@ fn own_status(facts: &Facts<'_>, columns: &'static [Column]) -> Rows {
         "Using_Gtid" => Value::text("Slave_Pos"),
         "Parallel_Mode" => Value::text("optimistic"),
         "Max_relay_log_size" => Value::UInt(1_073_741_824),
-        "Slave_heartbeat_period" => Value::Real(30.0),
+        "Slave_heartbeat_period" => Value::Real(HEARTBEAT_SECONDS),
         _ if matches!(column.kind, Kind::Text(_)) => Value::text(""),
         _ => Value::UInt(0),
     };
     Rows::Cells(vec![columns.iter().map(value).collect()])
+}
+
+/// Host and port of the source.
+fn source_name(facts: &Facts<'_>) -> Option<(String, u16)> {
+    match facts.server.role.follows() {
+        Follows::Nobody => None,
+        Follows::Server(source) => Some((facts.shared.servers[source].address.to_string(), facts.shared.port)),
+        Follows::Elsewhere(host, port) => Some((host, port)),
+    }
+}
+
+static CONNECTION_COLUMNS: [Column; 4] =
+    [text("CHANNEL_NAME"), text("HOST"), uint32("PORT"), real("HEARTBEAT_INTERVAL")];
+pub(super) static CONNECTION: Table =
+    Table { name: "replication_connection_configuration", columns: &CONNECTION_COLUMNS, rows: connection };
+
+fn connection(facts: &Facts<'_>) -> Rows {
+    let row = |(host, port): (String, u16)| {
+        vec![Value::text(""), Value::text(host), Value::UInt(u64::from(port)), Value::Real(HEARTBEAT_SECONDS)]
+    };
+    Rows::Cells(source_name(facts).map(row).into_iter().collect())
 }
 
 static MYSQL_REPLICAS: [Column; 5] =
@@ -278,7 +306,7 @@ fn replicas(facts: &Facts<'_>) -> Rows {
             Value::UInt(u64::from(facts.shared.port)),
             Value::UInt(server_id(facts.server)),
         ];
-        if facts.is(Dialect::MySql) {
+        if facts.speaks(Dialect::MySql) {
             cells.push(Value::text(uuid(replica)));
         }
         cells
@@ -296,7 +324,7 @@ pub(super) static LOG_STATUS_MARIADB: Table = Table { name: "", columns: &MARIAD
 fn log_status(facts: &Facts<'_>) -> Rows {
     let mut cells =
         vec![Value::text(facts.log_file()), Value::UInt(facts.log_position()), Value::text(""), Value::text("")];
-    if facts.is(Dialect::MySql) {
+    if facts.speaks(Dialect::MySql) {
         cells.push(Value::text(facts.gtids()));
     }
     Rows::Cells(vec![cells])
@@ -309,21 +337,22 @@ pub(super) static LOGS_MARIADB: Table = Table { name: "", columns: &MARIADB_LOGS
 
 fn logs(facts: &Facts<'_>) -> Rows {
     let mut cells = vec![Value::text(facts.log_file()), Value::UInt(facts.log_position())];
-    if facts.is(Dialect::MySql) {
+    if facts.speaks(Dialect::MySql) {
         cells.push(Value::text("No"));
     }
     Rows::Cells(vec![cells])
 }
 
-static CREDENTIAL_COLUMNS: [Column; 4] = [text("Host"), uint32("Port"), text("User_name"), text("User_password")];
+static CREDENTIAL_COLUMNS: [Column; 5] =
+    [text("Host"), uint32("Port"), text("User_name"), text("User_password"), text("Channel_name")];
 pub(super) static CREDENTIALS: Table =
     Table { name: "slave_master_info", columns: &CREDENTIAL_COLUMNS, rows: credentials };
 
 /// No password: nothing can be replicated from a simulated server.
 fn credentials(facts: &Facts<'_>) -> Rows {
-    let row = |source: &crate::server::Server| {
-        let (host, port) = (source.address.to_string(), u64::from(facts.shared.port));
-        vec![Value::text(host), Value::UInt(port), Value::text(USER), Value::text("")]
+    let row = |(host, port): (String, u16)| {
+        let (host, port) = (Value::text(host), Value::UInt(u64::from(port)));
+        vec![host, port, Value::text(USER), Value::text(""), Value::text("")]
     };
-    Rows::Cells(facts.source().map(row).into_iter().collect())
+    Rows::Cells(source_name(facts).map(row).into_iter().collect())
 }

@@ -346,3 +346,63 @@ async fn the_line_protocol_commands_the_fleet() {
         assert!(run(bad)["error"].is_string(), "{bad}");
     }
 }
+
+/// What a failover does, in the words of either dialect.
+#[tokio::test]
+async fn a_replica_takes_the_place_of_a_dead_primary() {
+    for (share, stop, reset, point, start, status) in [
+        (
+            0.0,
+            "STOP REPLICA IO_THREAD",
+            "STOP REPLICA; RESET REPLICA ALL",
+            "CHANGE REPLICATION SOURCE TO SOURCE_HOST",
+            "START REPLICA",
+            "SHOW REPLICA STATUS",
+        ),
+        (
+            1.0,
+            "STOP SLAVE IO_THREAD",
+            "STOP SLAVE; RESET SLAVE ALL",
+            "CHANGE MASTER TO MASTER_HOST",
+            "START SLAVE",
+            "SHOW ALL SLAVES STATUS",
+        ),
+    ] {
+        let fleet = fleet(4, share);
+        let address = |index| fleet.address(index).unwrap();
+        let first = fleet.writable(0);
+        assert_eq!((first.len(), first[0]), (1, (address(0), Duration::ZERO)));
+        fleet.kill(Target::Server(*address(0).ip()), &Death::Refuse).unwrap();
+        assert_eq!(fleet.writable(0), []);
+        assert!(fleet.commit(*address(1).ip(), 1).is_err(), "nobody takes writes");
+
+        let mut one = connect(address(1)).await.unwrap();
+        let running = batch(&mut one, "CHANGE MASTER TO MASTER_HOST = 'x'; SELECT 1").await.err();
+        assert!(running.is_some(), "not while it runs, or not in these words");
+        batch(&mut one, &format!("{stop}; {reset}; SET GLOBAL read_only = OFF")).await.unwrap();
+        let sets = batch(&mut one, &format!("{status}; SELECT @@read_only AS closed")).await.unwrap();
+        assert_eq!((sets[0].len(), text(&sets[1][0], "closed").as_str()), (0, "0"));
+        let opened = fleet.writable(0);
+        assert_eq!((opened.len(), opened[0].0), (1, address(1)));
+        assert!(opened[0].1 > Duration::ZERO && !fleet.follows(0, address(1)));
+
+        for index in [2, 3] {
+            let mut replica = connect(address(index)).await.unwrap();
+            let (host, port) = (address(1).ip().to_string(), fleet.port());
+            let prefix = point.trim_end_matches("HOST").rsplit(' ').next().unwrap().to_owned();
+            let change = format!("{point} = '{host}', {prefix}PORT = {port}");
+            assert!(batch(&mut replica, &change).await.is_err(), "not while it runs");
+            batch(&mut replica, &format!("{stop}; {}; {change}; {start}", stop.replace("IO_", "SQL_"))).await.unwrap();
+        }
+        assert!(fleet.follows(0, address(1)));
+        fleet.commit(*address(3).ip(), 7).unwrap();
+        let mut replica = connect(address(3)).await.unwrap();
+        let gtids = if share == 0.0 { "@@gtid_executed" } else { "@@gtid_current_pos" };
+        let sets = batch(&mut replica, &format!("SELECT {gtids} AS gtids; {status}")).await.unwrap();
+        let gtids = text(&sets[0][0], "gtids");
+        assert!(gtids == "0-2-1007" || gtids.contains("1-1000,") && gtids.ends_with("2:1-7"), "{gtids}");
+        let column = if share == 0.0 { "Source_Host" } else { "Master_Host" };
+        assert_eq!(text(&sets[1][0], column), address(1).ip().to_string());
+        assert_eq!(fleet.stats().unknown_statements, u64::from(share == 0.0), "{:?}", fleet.stats().unknown);
+    }
+}

@@ -25,7 +25,7 @@ const SYNC_BINLOG: [&str; 2] = ["sync_binlog = 0", "sync_binlog = 1"];
 const BURN: &str = "DO BENCHMARK(300000, SHA2('x', 256))";
 
 /// Settings applied while the server runs, before any orchestrator process connects.
-pub(crate) fn variables(flavor: Flavor, explain: bool, more: &[String]) -> Vec<String> {
+pub fn variables(flavor: Flavor, explain: bool, more: &[String]) -> Vec<String> {
     let which = match flavor {
         Flavor::MariaDb => 0,
         Flavor::MySql => 1,
@@ -41,33 +41,33 @@ pub(crate) fn variables(flavor: Flavor, explain: bool, more: &[String]) -> Vec<S
 
 /// Which row is which server, and when it was last seen, in microseconds of the database's clock.
 #[derive(Debug)]
-pub(crate) struct Sample {
-    pub(crate) now: i64,
-    pub(crate) seen: Vec<(u64, i64)>,
+pub struct Sample {
+    pub now: i64,
+    pub seen: Vec<(u64, i64)>,
 }
 
 /// How far discovery is.
 #[derive(Debug, Default)]
-pub(crate) struct Known {
-    pub(crate) rows: i64,
-    pub(crate) answered: i64,
-    pub(crate) clusters: i64,
-    pub(crate) placed: i64,
+pub struct Known {
+    pub rows: i64,
+    pub answered: i64,
+    pub clusters: i64,
+    pub placed: i64,
 }
 
 /// The one connection that looks.
 #[derive(Debug)]
-pub(crate) struct Watcher {
+pub struct Watcher {
     connection: MySqlConnection,
     pid: u32,
     thread: Option<u32>,
     /// Statements sent so far.
-    pub(crate) statements: u64,
+    pub statements: u64,
 }
 
 impl Watcher {
     /// Connects to the still idle backend.
-    pub(crate) async fn start(server: &Server) -> Result<Self> {
+    pub async fn start(server: &Server) -> Result<Self> {
         let pid = server.pid().context("the backend is not running")?;
         let options = server.connect_options(ROOT).database("orchestrator");
         let mut connection = MySqlConnection::connect_with(&options).await?;
@@ -84,17 +84,17 @@ impl Watcher {
     }
 
     /// Processor time of the backend so far, less what this connection cost it, in milliseconds.
-    pub(crate) fn backend_cpu_ms(&self) -> f64 {
+    pub fn backend_cpu_ms(&self) -> f64 {
         proc::cpu_ms(self.pid) - self.own_cpu_ms()
     }
 
     /// What this connection cost the backend, in milliseconds.
-    pub(crate) fn own_cpu_ms(&self) -> f64 {
+    pub fn own_cpu_ms(&self) -> f64 {
         self.thread.map_or(0.0, |thread| proc::thread_ms(self.pid, thread))
     }
 
     /// All numeric counters of the backend.
-    pub(crate) async fn counters(&mut self) -> Result<BTreeMap<String, f64>> {
+    pub async fn counters(&mut self) -> Result<BTreeMap<String, f64>> {
         self.statements += 1;
         let rows = sqlx::query("SHOW GLOBAL STATUS").fetch_all(&mut self.connection).await?;
         let mut counters = BTreeMap::new();
@@ -107,7 +107,7 @@ impl Watcher {
         Ok(counters)
     }
 
-    pub(crate) async fn known(&mut self) -> Result<Known> {
+    pub async fn known(&mut self) -> Result<Known> {
         self.statements += 1;
         let row = sqlx::query(
             "SELECT COUNT(*), COUNT(last_seen_at), COUNT(DISTINCT NULLIF(cluster_name, '')), \
@@ -124,7 +124,7 @@ impl Watcher {
     }
 
     /// Row numbers by address.
-    pub(crate) async fn ids(&mut self) -> Result<HashMap<String, u64>> {
+    pub async fn ids(&mut self) -> Result<HashMap<String, u64>> {
         self.statements += 1;
         let rows = sqlx::query("SELECT id, hostname, port FROM instance").fetch_all(&mut self.connection).await?;
         rows.iter()
@@ -137,14 +137,14 @@ impl Watcher {
     }
 
     /// Failed checks in a row, summed over all instances.
-    pub(crate) async fn failures(&mut self) -> Result<i64> {
+    pub async fn failures(&mut self) -> Result<i64> {
         self.statements += 1;
         let sum = sqlx::query_scalar("SELECT CAST(COALESCE(SUM(failures), 0) AS SIGNED) FROM instance");
         Ok(sum.fetch_one(&mut self.connection).await?)
     }
 
     /// When every instance was last seen. Reads the whole table, which is in memory.
-    pub(crate) async fn sample(&mut self) -> Result<Sample> {
+    pub async fn sample(&mut self) -> Result<Sample> {
         self.statements += 1;
         let rows = sqlx::query(
             "SELECT id, TIMESTAMPDIFF(MICROSECOND, '2000-01-01', last_seen_at), \
@@ -163,7 +163,7 @@ impl Watcher {
     }
 
     /// Where the log of all statements is, and its length so far.
-    pub(crate) async fn statement_log(&mut self) -> Result<(std::path::PathBuf, u64)> {
+    pub async fn statement_log(&mut self) -> Result<(std::path::PathBuf, u64)> {
         self.statements += 1;
         let row = sqlx::query("SELECT @@datadir, @@slow_query_log_file").fetch_one(&mut self.connection).await?;
         let dir: String = row.try_get_unchecked(0)?;
@@ -175,7 +175,7 @@ impl Watcher {
 }
 
 /// Pause between two looks at how far discovery is.
-pub(crate) const LOOK_EVERY: Duration = Duration::from_secs(1);
+pub const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

@@ -6,7 +6,7 @@ use std::fs;
 const TICK_MS: f64 = 10.0;
 
 /// Processor time of a process so far, user and system, in milliseconds; 0 when it is gone.
-pub(crate) fn cpu_ms(pid: u32) -> f64 {
+pub fn cpu_ms(pid: u32) -> f64 {
     stat_ms(&format!("/proc/{pid}/stat"))
 }
 
@@ -18,14 +18,14 @@ fn stat_ms(path: &str) -> f64 {
 }
 
 /// Resident memory in megabytes; 0 when the process is gone.
-pub(crate) fn resident_mb(pid: u32) -> f64 {
+pub fn resident_mb(pid: u32) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     line.split_whitespace().next().and_then(|kb| kb.parse::<f64>().ok()).unwrap_or(0.0) / 1024.0
 }
 
 /// The threads of a process with their processor time in milliseconds.
-pub(crate) fn threads(pid: u32) -> Vec<(u32, f64)> {
+pub fn threads(pid: u32) -> Vec<(u32, f64)> {
     let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
     tasks
         .filter_map(|task| task.ok()?.file_name().to_str()?.parse().ok())
@@ -34,7 +34,7 @@ pub(crate) fn threads(pid: u32) -> Vec<(u32, f64)> {
 }
 
 /// Processor time of one thread, to the nanosecond where the kernel keeps it.
-pub(crate) fn thread_ms(pid: u32, thread: u32) -> f64 {
+pub fn thread_ms(pid: u32, thread: u32) -> f64 {
     let task = format!("/proc/{pid}/task/{thread}");
     let fine = fs::read_to_string(format!("{task}/schedstat")).ok();
     match fine.and_then(|text| text.split_whitespace().next()?.parse::<f64>().ok()) {
@@ -44,7 +44,7 @@ pub(crate) fn thread_ms(pid: u32, thread: u32) -> f64 {
 }
 
 /// Processor time of the whole machine: (busy, possible), in milliseconds.
-pub(crate) fn machine_ms() -> (f64, f64) {
+pub fn machine_ms() -> (f64, f64) {
     let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
     // user nice system idle iowait irq softirq steal; guest times are part of user.
     let line = stat.lines().next().unwrap_or_default();
@@ -55,7 +55,7 @@ pub(crate) fn machine_ms() -> (f64, f64) {
 }
 
 /// `Max open files` of this process: children inherit it.
-pub(crate) fn descriptor_limit() -> u64 {
+pub fn descriptor_limit() -> u64 {
     let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
     let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap_or_default();
     line.split_whitespace().nth(3).and_then(|limit| limit.parse().ok()).unwrap_or(u64::MAX)
