@@ -71,9 +71,15 @@ pub(crate) fn answer(
         detected_promotion_rule: promotion_rule(answers),
         using_pseudo_gtid: learned.using_pseudo_gtid,
         replication_credentials_available: learned.credentials_available,
-        missing: learned.refused.iter().map(|(ask, error)| format!("{ask}: {error}")).collect(),
+        missing: missing(learned),
     };
     Ok(Answer::Facts { key, facts: Box::new(facts) })
+}
+
+/// What could not be read, and why.
+fn missing(learned: &Learned) -> Vec<String> {
+    let refused = learned.refused.iter().map(|(ask, error)| format!("{ask}: {error}"));
+    refused.chain(learned.hung.iter().map(|(_, error)| error.to_string())).collect()
 }
 
 /// The name the server goes by, with the port we used.

@@ -68,6 +68,11 @@ impl Ask {
         matches!(self, Self::Variables | Self::Live | Self::ReplicaStatus)
     }
 
+    /// Waits for whoever writes the binary log, for as long as that takes. Asked after what does not.
+    fn may_hang(self) -> bool {
+        self == Self::BinlogStatus
+    }
+
     /// Written by the operator: may be slow, may be several statements.
     fn is_operators(self) -> bool {
         self >= Self::DataCenter
@@ -134,6 +139,8 @@ pub(crate) struct Answers {
     pub(crate) refused: BTreeMap<Ask, String>,
     /// The connection must not be used again.
     pub(crate) is_broken: bool,
+    /// What became of a statement that [may hang](Ask::may_hang), and did.
+    pub(crate) hung: Option<ProbeFailure>,
 }
 
 impl Answers {
@@ -157,6 +164,7 @@ impl Answers {
         self.rows.extend(later.rows);
         self.refused.extend(later.refused);
         self.is_broken |= later.is_broken;
+        self.hung = later.hung.or(self.hung.take());
     }
 }
 
@@ -174,7 +182,9 @@ pub(crate) async fn ask(
         pending = send(connection, pending, limit, round_trips, &mut answers).await?;
     }
     for statement in alone {
-        if answers.is_broken {
+        if answers.hung.is_some() {
+            break;
+        } else if answers.is_broken {
             answers.refused.insert(statement.ask, "not asked: an earlier query did not end in time".to_owned());
         } else {
             send(connection, &[statement], limit, round_trips, &mut answers).await?;
@@ -221,7 +231,14 @@ async fn send<'s, 'a>(
         answers.refused.extend(statements[answered..].iter().map(|s| (s.ask, cause.message.clone())));
         return Ok(&[]);
     }
-    Err(failure(cause.kind, format!("asked for {}: {}", culprit.ask, cause.message)))
+    let cause = failure(cause.kind, format!("asked for {}: {}", culprit.ask, cause.message));
+    if ended.is_err() && culprit.ask.may_hang() {
+        // Whether what came is enough is for those to say who know the server.
+        answers.is_broken = true;
+        answers.hung = Some(cause);
+        return Ok(&[]);
+    }
+    Err(cause)
 }
 
 /// Line breaks keep a trailing comment of one statement from swallowing the next.

@@ -49,6 +49,9 @@ pub(crate) struct Learned {
     pub(crate) asks_dump_threads: bool,
     /// The last answer said that a semi-sync role is on.
     pub(crate) asks_semi_sync: bool,
+    /// The position of the binary log is not asked for until then, and why: the question hung. Each such question stays
+    /// behind on the server, as a session that waits.
+    pub(crate) hung: Option<(Instant, Box<str>)>,
     identity: Option<Identity>,
     due_at: Instant,
     settings_version: u64,
@@ -129,6 +132,7 @@ impl Learned {
             refused,
             asks_dump_threads: before.is_some_and(|before| before.asks_dump_threads),
             asks_semi_sync: before.is_some_and(|before| before.asks_semi_sync),
+            hung: before.and_then(|before| before.hung.clone()),
             identity: before.and_then(|before| before.identity.clone()),
             due_at: Instant::now() + spread(settings.slow_facts_every, key),
             settings_version,
@@ -138,6 +142,11 @@ impl Learned {
     /// It is time to read again.
     pub(crate) fn is_due(&self, settings_version: u64) -> bool {
         self.settings_version != settings_version || Instant::now() >= self.due_at
+    }
+
+    /// Another probe begins: a question that hung is asked again now and then.
+    pub(crate) fn tire_of_hanging(&mut self) {
+        self.hung.take_if(|(until, _)| Instant::now() >= *until);
     }
 
     /// The statements of each probe. `is_new_connection`: the server may have restarted.
@@ -154,9 +163,6 @@ impl Learned {
             statements.push(Statement::new(Ask::Clock, dialect::CLOCK));
             statements.push(Statement::new(Ask::Uptime, dialect::UPTIME));
         }
-        if self.has_binlog() {
-            statements.push(Statement::new(Ask::BinlogStatus, dialect::binlog_status(&self.version)));
-        }
         statements.push(Statement::new(Ask::Replicas, dialect::replicas(&self.version)));
         if self.asks_semi_sync {
             statements.push(Self::semi_sync_status());
@@ -168,6 +174,9 @@ impl Learned {
             && self.version.has(Fact::ReplicationGroupMembers)
         {
             statements.push(Statement::new(Ask::Group, dialect::GROUP_MEMBERS));
+        }
+        if self.has_binlog() && self.hung.is_none() {
+            statements.push(Statement::new(Ask::BinlogStatus, dialect::binlog_status(&self.version)));
         }
         let queries = &settings.queries;
         statements.extend(operators(Ask::PromotionRule, &queries.promotion_rule));

@@ -18,6 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use domain::instance::{Answer, DbMicros, FailureKind, InstanceKey, Observation, ProbeFailure};
+use domain::version::Fact;
 use futures::FutureExt;
 use tokio::time::timeout;
 
@@ -40,6 +41,9 @@ const WARM_FOR: Duration = Duration::from_secs(300);
 
 /// How long we listen to whom we could not log in to, to tell a hanging server from no server at all.
 const LISTEN: Duration = Duration::from_millis(200);
+
+/// The question for the end of the binary log is not asked for so long after it hung.
+const HUNG_FOR: Duration = Duration::from_secs(5);
 
 /// Gives the time on the backend's clock.
 pub type Clock = Arc<dyn Fn() -> DbMicros + Send + Sync>;
@@ -341,12 +345,16 @@ impl Talk<'_> {
         may_be_stale: bool,
     ) -> Result<Option<Answer>, ProbeFailure> {
         let settings = &self.current.settings;
+        learned.tire_of_hanging();
         let mut answers = match self.send(&learned.live_statements(settings, checks_start)).await {
             Err(failure) if may_be_stale && failure.kind == FailureKind::Statement => return Ok(None),
             answers => answers?,
         };
         if !learned.is_same_server(&live(learned, &answers)?, &answers) {
             return Ok(None);
+        }
+        if let Some(failure) = answers.hung.take() {
+            self.bear(learned, &answers, failure)?;
         }
         let registered = Registered::read(answers.rows(Ask::Replicas));
         learned.refused.extend(answers.refused.clone());
@@ -360,6 +368,17 @@ impl Talk<'_> {
             answers.extend(later);
         }
         assemble::answer(settings, self.key, learned, &answers, registered).map(Some)
+    }
+
+    /// The server told everything but where its binary log ends. Behind commits that wait for semi-sync acknowledgements
+    /// MariaDB cannot tell that, for as long as they wait, and is alive nevertheless: a replaced primary that comes back so must
+    /// be closed, which begins with seeing it. Anywhere else a log that nobody gets at is a failure.
+    fn bear(&self, learned: &mut Learned, answers: &Answers, failure: ProbeFailure) -> Result<(), ProbeFailure> {
+        if !learned.version.has(Fact::MariaDbGtid) || !semi_sync::waits(&live(learned, answers)?) {
+            return Err(failure);
+        }
+        learned.hung = Some((Instant::now() + HUNG_FOR, failure.message.into()));
+        Ok(())
     }
 
     async fn send(&mut self, statements: &[batch::Statement<'_>]) -> Result<Answers, ProbeFailure> {

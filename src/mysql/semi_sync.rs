@@ -10,6 +10,11 @@ pub(crate) fn is_enabled<C: Columns>(live: &Live<'_, C>) -> bool {
     [Var::SourceEnabled, Var::ReplicaEnabled, Var::MasterEnabled, Var::SlaveEnabled].iter().any(|var| live.is_on(*var))
 }
 
+/// Its commits wait for acknowledgements, or would.
+pub(crate) fn waits<C: Columns>(live: &Live<'_, C>) -> bool {
+    [Var::SourceEnabled, Var::MasterEnabled].iter().any(|var| live.is_on(*var))
+}
+
 /// Facts from variables and from rows of name and value.
 pub(crate) fn read<C: Columns>(set: LiveSet, live: &Live<'_, C>, status: &[C]) -> SemiSyncFacts {
     let naming = |new: Var, old: Var| match (set.has(new), set.has(old)) {
