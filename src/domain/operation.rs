@@ -42,6 +42,7 @@ mod refusals;
 pub(crate) mod regroup;
 pub(crate) mod relocate;
 pub(crate) mod repoint;
+pub mod receivers;
 mod reset;
 mod roles;
 pub(crate) mod semi_sync;
@@ -191,6 +192,7 @@ fn by_request(request: &Request, world: &World<'_>) -> Result<Plan, Refusal> {
         Request::MakeMaster { instance } => roles::make_master(request, instance, world),
         Request::MakeLocalMaster { instance } => roles::make_local_master(request, instance, world),
         Request::RegroupReplicas { of, gtid_only: _ } => regroup::replicas(request, of, world),
+        Request::RestartReceivers { of } => receivers::all(request, of, world),
         Request::ResetReplica { instance } => reset::replica(request, instance, world),
         Request::DetachReplica { instance } => detach::detach(request, instance, world),
         Request::ReattachReplica { instance } => detach::reattach(request, instance, world),

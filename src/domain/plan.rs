@@ -29,7 +29,7 @@ use crate::instance::{InstanceKey, ServerFacts, ThreadState};
 
 pub use check::{Flaw, MAX_EMPTY_TRANSACTIONS, MAX_FLUSHES, check};
 pub use condition::{Condition, Unmet};
-pub(crate) use condition::{missing_of_executed, missing_of_received, received_is_applied};
+pub(crate) use condition::{mariadb_received, missing_of_executed, missing_of_received, received_is_applied};
 pub use refusal::{Refusal, Rule};
 pub use request::Request;
 pub use step::{Action, Position, SemiSyncSide, SourceOptions, Step, Threads};

@@ -65,6 +65,8 @@ pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyE
         Action::Drain => Ok(()),
         Action::Stop { threads } => context.send(dialect.stop(*threads)).await,
         Action::Start { threads } => context.send(dialect.start(*threads)).await,
+        Action::RestartReceiver { patience_seconds } => source::restart_receiver(context, *patience_seconds).await,
+        Action::ResumeApplier => source::resume_applier(context).await,
         Action::RunUntil { position } => context.try_send(run_until(dialect, position)).await,
         Action::ChangeSource { to, position, options } => {
             source::change(context, Target { host: &to.hostname, port: to.port, position, options }).await

@@ -325,6 +325,10 @@ fn is_verified(step: &Step) -> bool {
             }
             _ => false,
         }),
+        Action::RestartReceiver { .. } => {
+            seen(|_, one| matches!(one, Condition::Threads { running: Threads { io: true, .. } }))
+        }
+        Action::ResumeApplier => step.after.contains(&Condition::Replicating { threads: Threads::SQL }),
         Action::Drain => step.after.contains(&Condition::Drained),
         Action::RunUntil { .. } => seen(|_, one| {
             matches!(
@@ -395,8 +399,10 @@ fn arguments_are_sane(plan: &Plan) -> Vec<String> {
             *from == step.on && !matches!(plan.request, Request::ChangeCredentials { .. })
         }
         Action::KillQuery { id } => *id == 0,
+        Action::RestartReceiver { patience_seconds } => *patience_seconds == 0,
         Action::ResetBinaryLogs { errant } => mysql::GtidSet::parse(errant).map_or(true, |set| set.is_empty()),
-        Action::Drain
+        Action::ResumeApplier
+        | Action::Drain
         | Action::RunUntil { .. }
         | Action::ResetReplica
         | Action::SetReadOnly { .. }

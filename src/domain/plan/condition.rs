@@ -291,13 +291,27 @@ fn replicating(key: &InstanceKey, own: &ServerFacts, threads: Threads) -> Result
     Ok(())
 }
 
+/// MariaDB: the GTID position that a replica has received. One that was turned to file and position for the sake of its applier
+/// ([`Action::ResumeApplier`](super::Action::ResumeApplier)) keeps it until its receiver starts again, and its positions tell
+/// nothing until the applier has begun; what others show there is old, and applied (tried on 10.11).
+pub(crate) fn mariadb_received(own: &ServerFacts) -> Option<&str> {
+    let replica = own.replica.as_ref()?;
+    let received = replica.mariadb_io_pos.as_str();
+    let is_idle = replica.io_thread == ThreadState::Stopped && !received.is_empty();
+    let counts = replica.using_mariadb_gtid || (is_idle && !mariadb_has_applied(own, received));
+    counts.then_some(received)
+}
+
+fn mariadb_has_applied(own: &ServerFacts, received: &str) -> bool {
+    let (received, applied) = (GtidPosition::parse(received), GtidPosition::parse(&own.gtid.mariadb_slave_pos));
+    matches!((received, applied), (Ok(received), Ok(applied)) if applied.contains(&received))
+}
+
 /// Everything the server received it has applied. What cannot be told counts as not applied.
 pub(crate) fn received_is_applied(own: &ServerFacts) -> bool {
     let Some(replica) = &own.replica else { return true };
-    if replica.using_mariadb_gtid && !replica.mariadb_io_pos.is_empty() {
-        let (received, applied) =
-            (GtidPosition::parse(&replica.mariadb_io_pos), GtidPosition::parse(&own.gtid.mariadb_slave_pos));
-        return matches!((received, applied), (Ok(received), Ok(applied)) if applied.contains(&received));
+    if let Some(received) = mariadb_received(own).filter(|received| !received.is_empty()) {
+        return mariadb_has_applied(own, received);
     }
     if replica.auto_position {
         let (received, applied) = (GtidSet::parse(&replica.retrieved_gtid_set), GtidSet::parse(&own.gtid.executed));
@@ -312,8 +326,8 @@ pub(crate) fn missing_of_received(own: &ServerFacts, other_key: &InstanceKey, ot
     if received_is_applied(own) {
         return String::new();
     }
-    if replica.using_mariadb_gtid {
-        return missing_mariadb(&replica.mariadb_io_pos, other);
+    if let Some(received) = mariadb_received(own) {
+        return missing_mariadb(received, other);
     }
     if replica.auto_position {
         return match (GtidSet::parse(&replica.retrieved_gtid_set), GtidSet::parse(&own.gtid.executed)) {

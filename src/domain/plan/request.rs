@@ -126,6 +126,8 @@ pub enum Request {
     GtidErrantInjectEmpty { instance: InstanceKey },
     /// Switch one side of semi-synchronous replication.
     SetSemiSync { instance: InstanceKey, side: SemiSyncSide, enabled: bool },
+    /// Restart the receivers of the replicas that seem to hear a source which is silent to us, so that they connect anew.
+    RestartReceivers { of: InstanceKey },
     /// Recover from the failure of a server, or take over from it: what its recovery, of this number, says.
     Recover { failed: InstanceKey, recovery: u64 },
 }
@@ -178,6 +180,7 @@ impl Request {
             Self::SetSemiSync { side: SemiSyncSide::Source, enabled: false, .. } => "disable-semi-sync-master",
             Self::SetSemiSync { side: SemiSyncSide::Replica, enabled: true, .. } => "enable-semi-sync-replica",
             Self::SetSemiSync { side: SemiSyncSide::Replica, enabled: false, .. } => "disable-semi-sync-replica",
+            Self::RestartReceivers { .. } => crate::operation::receivers::WORD,
             Self::Recover { .. } => "recover",
         }
     }
@@ -189,7 +192,8 @@ impl Request {
             | Self::MoveUpReplicas { of, .. }
             | Self::MoveReplicasGtid { of, .. }
             | Self::RepointReplicas { of, .. }
-            | Self::RegroupReplicas { of, .. } => of,
+            | Self::RegroupReplicas { of, .. }
+            | Self::RestartReceivers { of } => of,
             Self::Relocate { instance, .. }
             | Self::MoveUp { instance }
             | Self::MoveBelow { instance, .. }

@@ -80,6 +80,12 @@ pub enum Action {
     Stop { threads: Threads },
     /// Start these threads; done when they are seen running.
     Start { threads: Threads },
+    /// Stop the receiver and start it again. Its first try to connect is given up after so long, whatever the server's own
+    /// patience is.
+    RestartReceiver { patience_seconds: u32 },
+    /// Start the applier of a replica none of whose threads runs, where it stopped in the relay logs it has. A MariaDB replica
+    /// that uses GTIDs would throw these away: it goes by file and position from then on.
+    ResumeApplier,
     /// Wait until everything received is applied; the applier must run.
     Drain,
     /// Start the applier until it reaches a place in its source's log, wait for it, stop it. Nothing is done where it has
@@ -184,6 +190,8 @@ impl Step {
             Action::CopyCredentials { from } => Some(from),
             Action::Stop { .. }
             | Action::Start { .. }
+            | Action::RestartReceiver { .. }
+            | Action::ResumeApplier
             | Action::Drain
             | Action::ResetReplica
             | Action::SetReadOnly { .. }

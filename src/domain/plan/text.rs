@@ -190,6 +190,10 @@ impl fmt::Display for Action {
         match self {
             Self::Stop { threads } => write!(f, "stop {threads}"),
             Self::Start { threads } => write!(f, "start {threads}, see it running"),
+            Self::RestartReceiver { patience_seconds } => {
+                write!(f, "restart receiver, its first try to connect for {patience_seconds} s")
+            }
+            Self::ResumeApplier => f.write_str("start applier on the relay logs it has, see it running"),
             Self::Drain => f.write_str("wait until everything received is applied"),
             Self::RunUntil { position } => write!(f, "apply up to {position}, then stop"),
             Self::ChangeSource { to, position, .. } => write!(f, "replicate from {to}, beginning at {position}"),

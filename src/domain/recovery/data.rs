@@ -8,8 +8,9 @@ use std::cmp::Ordering;
 use crate::gtid::GtidSet;
 use crate::gtid::mariadb::GtidPosition;
 use crate::gtid::mysql::{GtidSet as MysqlSet, Uuid};
-use crate::instance::{BinlogCoordinates, Instance};
+use crate::instance::{BinlogCoordinates, Instance, ThreadState};
 use crate::operation::gtid::reach;
+use crate::plan::{mariadb_received, received_is_applied};
 
 /// What one survivor has received.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,9 +83,14 @@ fn received_set(one: &Instance, writes: bool) -> Option<GtidSet> {
     if writes {
         return reach(one).filter(|set| !set.is_empty());
     }
-    let replica = one.facts.replica.as_ref().filter(|replica| replica.using_mariadb_gtid)?;
-    let received = GtidPosition::parse(&replica.mariadb_io_pos).ok()?;
     let applied = GtidPosition::parse(&gtid.mariadb_slave_pos).ok()?;
+    let Some(received) = mariadb_received(&one.facts) else {
+        // It was turned to file and position for the sake of its applier, and has applied all.
+        let replica = one.facts.replica.as_ref()?;
+        let was_turned = replica.io_thread == ThreadState::Stopped && !replica.mariadb_io_pos.is_empty();
+        return (was_turned && received_is_applied(&one.facts)).then(|| applied.into());
+    };
+    let received = GtidPosition::parse(received).ok()?;
     Some(received.union(&applied).into())
 }
 

@@ -328,10 +328,20 @@ impl Model {
         match &step.action {
             Action::Stop { threads } => set_threads(server, *threads, ThreadState::Stopped),
             Action::Start { threads } => {
+                // MariaDB with GTID throws its relay logs away when a thread starts while none runs.
+                if running_threads(&server.facts) == Threads::NONE && server.replica().using_mariadb_gtid {
+                    server.received.clear();
+                }
                 set_threads(server, *threads, ThreadState::Running);
                 if threads.sql {
                     server.replica().last_sql_error.clear();
                 }
+            }
+            Action::ResumeApplier => {
+                assert_eq!(running_threads(&server.facts), Threads::NONE, "{step}: threads run");
+                let replica = server.replica();
+                (replica.sql_thread, replica.using_mariadb_gtid) = (ThreadState::Running, false);
+                replica.last_sql_error.clear();
             }
             Action::ResetReplica => {
                 assert!(server.received.is_empty(), "{step}: received transactions are discarded");

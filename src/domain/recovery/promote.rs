@@ -48,6 +48,7 @@ pub fn promote(scene: &Scene<'_>, choice: &Choice) -> Result<Option<Plan>, Refus
         } else if !scene.force {
             holds_all(one, &required)?;
         }
+        told_without_gtid(one, &mut warnings);
         stand_still(scene, one, replica, at, caught_up, &mut steps);
         if scene.policy.apply_promotion {
             let source = choice.catch_up_from.as_ref().filter(|_| caught_up).unwrap_or(&replica.source);
@@ -145,7 +146,7 @@ fn stand_still(
     }
     if !at.drained {
         if !now.sql {
-            steps.push(steps::started(key, Threads::SQL).when(steps::identity(one)));
+            steps.push(applier_started(one, replica, now));
             now.sql = true;
         }
         let limit = scene.policy.drain_limit_seconds.max(1);
@@ -157,6 +158,29 @@ fn stand_still(
         loosen(&mut step);
         steps.push(step.then(Condition::Stopped { threads: Threads::BOTH }));
     }
+}
+
+/// What the operator should know of a MariaDB replica whose relay logs were kept.
+fn told_without_gtid(one: &Instance, warnings: &mut Vec<String>) {
+    let gtid = one.facts.replica.as_ref().is_some_and(|replica| replica.using_mariadb_gtid);
+    if gtid && running_threads(&one.facts) == Threads::NONE && !received_is_applied(&one.facts) {
+        warnings.push(format!(
+            "{} is turned to file and position: with GTID it would throw away relay logs that are not applied",
+            one.key
+        ));
+    }
+}
+
+/// The applier goes on with the relay logs that are there: nobody may have what is in them.
+fn applier_started(one: &Instance, replica: &ReplicaFacts, now: Threads) -> Step {
+    let key = &one.key;
+    if !replica.using_mariadb_gtid || now != Threads::NONE {
+        return steps::started(key, Threads::SQL).when(steps::identity(one));
+    }
+    Step::new(key, Action::ResumeApplier, SWITCH_LIMIT)
+        .when(steps::identity(one))
+        .when(Condition::ReplicatesFrom { source: replica.source.clone() })
+        .then(Condition::Replicating { threads: Threads::SQL })
 }
 
 /// Only what was stopped is looked at: the other thread may stop by itself meanwhile.
@@ -215,9 +239,8 @@ fn draining(scene: &Scene<'_>, one: &Instance, steps: &mut Vec<Step>) {
     if received_is_applied(&one.facts) {
         return;
     }
-    if !now.sql {
-        let start = steps::started(key, Threads::SQL).when(steps::identity(one));
-        steps.push(start.when(Condition::Threads { running: now }));
+    if let Some(replica) = one.facts.replica.as_ref().filter(|_| !now.sql) {
+        steps.push(applier_started(one, replica, now).when(Condition::Threads { running: now }));
     }
     let limit = scene.policy.drain_limit_seconds.max(1);
     steps.push(Step::new(key, Action::Drain, limit).then(Condition::Drained));

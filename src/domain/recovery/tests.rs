@@ -73,6 +73,35 @@ fn appliers_of_mariadb_start_while_the_receivers_run() {
 }
 
 #[test]
+fn relay_logs_of_an_idle_replica_of_mariadb_are_kept() {
+    let world = "a mariadb dead\n  b mariadb=0-1-90 io=no sql=no io_pos=0-1-100\n  c mariadb=0-1-95 io=no";
+    let stage = Stage::fenced(world, &["c"]);
+    assert_eq!(stage.chosen(), "b");
+    let expected = [
+        "b: start applier on the relay logs it has, see it running",
+        "b: wait until everything received is applied",
+        "b: stop applier",
+        "b: forget the source and its relay logs",
+        "b: set read_only off",
+    ];
+    let plan = stage.promote().expect("a plan");
+    assert_eq!(shown(Some(&plan)), expected);
+    assert!(plan.warnings.iter().any(|text| text.contains("file and position")), "{:?}", plan.warnings);
+    // The worker was lost right after: positions say that nothing is left to be applied, and that is wrong.
+    let without_gtid = |sql: &str| {
+        let world = world.replace("io=no sql=no", &format!("io=no {sql} nogtid io_pos=0-1-100"));
+        Stage::fenced(&world, &["c"])
+    };
+    let stage = without_gtid("sql=no");
+    assert_eq!(stage.chosen(), "b");
+    assert_eq!(shown(stage.promote().as_ref())[0], "b: start applier, see it running");
+    assert_eq!(shown(without_gtid("").promote().as_ref()), expected[1..]);
+    // MySQL keeps them.
+    let mysql = Stage::fenced("a dead\n  b io=no sql=no executed=a:1-50 retrieved=a:1-100", &[]);
+    assert_eq!(shown(mysql.promote().as_ref())[0], "b: start applier, see it running");
+}
+
+#[test]
 fn the_one_that_received_most_wins() {
     // b executed more, c received more.
     let world = format!("a dead\n  b {F} executed=a:1-100\n  c {F} executed=a:1-90 retrieved=a:50-105\n  d {F}");

@@ -29,6 +29,12 @@ use crate::wire::Row;
 /// "Could not initialize master info structure" ("ER_MASTER_INFO").
 const MASTER_INFO: u16 = 1201;
 
+/// A receiver of MariaDB that acknowledges and is stopped first connects to its source once more, to end its session there, and
+/// waits for that so long (5 s; tried on 10.11).
+const KILL_PATIENCE: &str = "rpl_semi_sync_slave_kill_conn_timeout";
+/// Seconds within which a receiver that was started reads how patient it is to be: it does so at once.
+const BEGINS_WITHIN: &str = "0.05";
+
 /// Where to replicate from.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Target<'a> {
@@ -66,6 +72,87 @@ pub(super) async fn change(context: &Context<'_>, target: Target<'_>) -> Result<
     .await;
     session.close().await;
     changed
+}
+
+/// Stops the receiver and starts it again; its first try to connect is given up after `patience` seconds. There is no option
+/// for that but the server's global patience, which is lowered for the moment in which the receiver begins (it reads it then;
+/// a receiver that does connect comes back once more a second later, with the usual patience: tried on 9.7 and 10.11). All in
+/// one packet, so that the server puts it back whatever becomes of us.
+pub(super) async fn restart_receiver(context: &Context<'_>, patience: u32) -> Result<(), ApplyError> {
+    let dialect = &context.dialect;
+    let (Some(stop), Some(start)) = (dialect.stop(Threads::IO), dialect.start(Threads::IO)) else { return Ok(()) };
+    let mut variables = vec![dialect.net_timeout()];
+    if dialect.is_mariadb() && context.order.facts.semi_sync.replica_enabled {
+        variables.push(KILL_PATIENCE);
+    }
+    let mut session = context.open().await?;
+    let restarted = async {
+        let (mut lower, mut usual) = (Vec::new(), Vec::new());
+        for variable in variables {
+            let rows = session.rows(&format!("SELECT @@GLOBAL.{variable}").into()).await?;
+            let now: Option<u32> = rows.first().and_then(|row| Columns::at(row, 0)?.parse().ok());
+            if let Some(now) = now.filter(|now| *now > patience) {
+                lower.push(format!("GLOBAL {variable} = {patience}"));
+                usual.push(format!("GLOBAL {variable} = {now}"));
+            }
+        }
+        if lower.is_empty() {
+            session.run(&stop).await?;
+            return session.run(&start).await;
+        }
+        let put_back = Sql::from(format!("SET {}", usual.join(", ")));
+        let sql = format!(
+            "SET {}; {}; {}; DO SLEEP({BEGINS_WITHIN}); {}",
+            lower.join(", "),
+            stop.text(),
+            start.text(),
+            put_back.text()
+        );
+        let restarted = session.run(&sql.into()).await;
+        if restarted.is_err() {
+            // The server stops at the first statement that it refuses, and hears nothing more over a connection that broke.
+            if session.is_usable() {
+                session.run(&put_back).await?;
+            } else {
+                context.send([put_back]).await?;
+            }
+        }
+        restarted
+    }
+    .await;
+    session.close().await;
+    restarted
+}
+
+/// Starts the applier of a replica none of whose threads runs, and keeps its relay logs. MariaDB with GTID removes them when
+/// the first of both threads starts, and begins anew at `gtid_slave_pos`: without GTID, and with its place in them said, it goes
+/// on there (tried on 10.11). Both statements in one packet: between them nothing would tell what is in the relay logs.
+pub(super) async fn resume_applier(context: &Context<'_>) -> Result<(), ApplyError> {
+    let dialect = &context.dialect;
+    let Some(start) = dialect.start(Threads::SQL) else { return Ok(()) };
+    let Some(replica) = context.order.facts.replica.as_ref().filter(|replica| replica.using_mariadb_gtid) else {
+        return context.send([start]).await;
+    };
+    let file = file(&replica.relay.file).map_err(|reason| context.unsuitable(reason))?;
+    let mut options = vec![
+        "MASTER_USE_GTID = no".to_owned(),
+        format!("RELAY_LOG_FILE = {file}"),
+        format!("RELAY_LOG_POS = {}", replica.relay.position),
+    ];
+    let mut session = context.open().await?;
+    let resumed = async {
+        let kept = kept(context, &mut session).await?;
+        if kept.filters_domains {
+            let reason = "it replicates only some GTID domains (DO_DOMAIN_IDS, IGNORE_DOMAIN_IDS), which needs GTID, with \
+                          which it would throw its relay logs away";
+            return Err(context.unsuitable(reason.to_owned()));
+        }
+        options.extend(heartbeat(dialect, &kept));
+        session.run(&format!("{}; {}", dialect.change(&options), start.text()).into()).await
+    }
+    .await;
+    session.close().await;
+    resumed
 }
 
 /// The delay. MySQL wants the applier stopped, MariaDB both threads.

@@ -96,6 +96,11 @@ impl Dialect {
         Ok(self.threads("START", Threads::SQL, &until))
     }
 
+    /// How long a receiver waits for its source, to connect and for each packet.
+    pub(crate) fn net_timeout(&self) -> &'static str {
+        if self.has(Fact::ReplicaVariables) && !self.is_mariadb() { "replica_net_timeout" } else { "slave_net_timeout" }
+    }
+
     /// The change of some options of the source.
     pub(crate) fn change(&self, options: &[String]) -> String {
         let options = options.join(", ");

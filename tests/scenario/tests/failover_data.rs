@@ -43,6 +43,60 @@ async fn what_was_received_is_applied_before_anybody_takes_over(#[case] flavor: 
     Ok(())
 }
 
+/// Waits until `replica` has received everything that `source` has written; nobody writes.
+async fn received_all(source: &Server, replica: &Server) -> Result<()> {
+    let flavor = source.flavor();
+    let position = match flavor {
+        Flavor::MySql => source.value("@@GLOBAL.gtid_executed").await?,
+        Flavor::MariaDb => source.value("@@GLOBAL.gtid_binlog_pos").await?,
+    };
+    wait::until("everything is received", LIMIT, || async {
+        let received = scenario::incident::received(replica).await?;
+        let all = match flavor {
+            Flavor::MySql => {
+                let together = format!("CONCAT(@@GLOBAL.gtid_executed, ',', '{received}')");
+                replica.value(&format!("GTID_SUBSET('{position}', {together})")).await? == "1"
+            }
+            Flavor::MariaDb => received == position,
+        };
+        Ok(all.then_some(()))
+    })
+    .await
+}
+
+/// Both threads of every replica stand still: what was acknowledged before is in relay logs, and nobody can send it again.
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn relay_logs_of_replicas_that_stand_still_are_kept(#[case] flavor: Flavor) -> Result<()> {
+    let mut incident = Incident::start(flavor, Durability::Asynchronous, "a\n  b\n  c", json!({})).await?;
+    let mut writer = incident.write().await?;
+    for name in ["b", "c"] {
+        incident.server(name)?.execute(&stop(flavor, "SQL_THREAD")).await?;
+    }
+    incident.rows_on(&writer, "a").await?;
+    let before = writer.acknowledged();
+    writer.stop().await;
+    for name in ["b", "c"] {
+        let replica = incident.server(name)?;
+        received_all(incident.server("a")?, replica).await?;
+        replica.execute(&stop(flavor, "IO_THREAD")).await?;
+        ensure!(missing_rows(replica, &before).await?.len() >= 50, "nothing is at stake");
+    }
+    // What comes now nobody receives.
+    let writer = incident.write().await?;
+    let blow = incident.strike(Server::kill).await?;
+    let taken_over = incident.taken_over(&blow, &writer).await?;
+    writer.finish().await;
+    incident.kept(&blow).await?;
+    incident.recorded(&blow).await?;
+    let lost = missing_rows(incident.server(&taken_over.successor)?, &before).await?;
+    ensure!(lost.is_empty(), "{} of {} rows in relay logs are lost", lost.len(), before.len());
+    println!("{flavor}: {} rows, {:.2} s", before.len(), taken_over.outage.length.as_secs_f64());
+    Ok(())
+}
+
 /// `b` has received more than `c` and executed less.
 #[rstest::rstest]
 #[case(Flavor::MySql)]
@@ -64,22 +118,7 @@ async fn what_one_has_received_counts_for_more_than_what_another_has_executed(#[
         Ok((c >= 50 && b >= c + 50).then_some(()))
     })
     .await?;
-    let position = match flavor {
-        Flavor::MySql => a.value("@@GLOBAL.gtid_executed").await?,
-        Flavor::MariaDb => a.value("@@GLOBAL.gtid_binlog_pos").await?,
-    };
-    wait::until("b has received everything", LIMIT, || async {
-        let received = scenario::incident::received(b).await?;
-        let all = match flavor {
-            Flavor::MySql => {
-                let together = format!("CONCAT(@@GLOBAL.gtid_executed, ',', '{received}')");
-                b.value(&format!("GTID_SUBSET('{position}', {together})")).await? == "1"
-            }
-            Flavor::MariaDb => received == position,
-        };
-        Ok(all.then_some(()))
-    })
-    .await?;
+    received_all(a, b).await?;
 
     let writer = incident.write().await?;
     let blow = incident.strike(Server::kill).await?;

@@ -220,7 +220,8 @@ impl Server {
                 let own = GtidSet::parse(&self.own).expect("a set");
                 self.own = own.subtract(&GtidSet::parse(errant).expect("a set")).to_string();
             }
-            Action::ResumeApplier
+            Action::RestartReceiver { .. }
+            | Action::ResumeApplier
             | Action::Drain
             | Action::CopyCredentials { .. }
             | Action::FlushBinaryLogs { .. }

@@ -71,6 +71,12 @@ impl<'a> Known<'a> {
                     (self.safe, self.safe_in) = (false, None);
                 }
             }
+            Action::RestartReceiver { .. } => {
+                self.receiving = true;
+                self.stopped.io = false;
+                (self.safe, self.safe_in) = (false, None);
+            }
+            Action::ResumeApplier => self.stopped = self.stopped.without(Threads::SQL),
             Action::Drain => self.safe = self.stopped.io,
             Action::RunUntil { .. } => self.stopped.sql = true,
             // Nothing is left that could be lost.
@@ -201,6 +207,7 @@ fn left_stopped<'a>(lane: &[&'a Step]) -> BTreeMap<&'a InstanceKey, Threads> {
             Action::Stop { threads } => *now = now.or(threads.and(ran)),
             Action::RunUntil { .. } => now.sql |= ran.sql,
             Action::Start { threads } => *now = now.without(threads),
+            Action::ResumeApplier => now.sql = false,
             Action::ResetReplica => *now = Threads::NONE,
             _ => {}
         }
@@ -216,6 +223,7 @@ pub(super) fn changed_servers_are_identified(plan: &Plan) -> Vec<String> {
             Action::ChangeSource { .. }
             | Action::RenameSource { .. }
             | Action::ResetReplica
+            | Action::ResumeApplier
             | Action::CopyCredentials { .. }
             | Action::SetReadOnly { .. }
             | Action::Close
@@ -226,6 +234,7 @@ pub(super) fn changed_servers_are_identified(plan: &Plan) -> Vec<String> {
             | Action::PurgeBinaryLogs { .. } => true,
             Action::Stop { .. }
             | Action::Start { .. }
+            | Action::RestartReceiver { .. }
             | Action::Drain
             | Action::RunUntil { .. }
             | Action::SetSemiSync { .. }
@@ -282,7 +291,12 @@ pub(super) fn successors_hold_everything(plan: &Plan) -> Vec<String> {
                     flaws.push(format!("the receiver may be running: {step}"));
                 }
             }
-            Action::Start { .. } | Action::ChangeSource { .. } if opened_already => {
+            Action::Start { .. }
+            | Action::RestartReceiver { .. }
+            | Action::ResumeApplier
+            | Action::ChangeSource { .. }
+                if opened_already =>
+            {
                 flaws.push(format!("{opened} would replicate after it was opened: {step}"));
             }
             _ => {}
