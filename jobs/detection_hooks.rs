@@ -1,13 +1,15 @@
 //! Runs `OnFailureDetectionProcesses` for one detection. What that means for a recovery is read from the records of the
 //! hooks by the leader: none open and none failed.
 //!
-//! Safe to run twice: an entry begins at most once per detection, whoever runs it.
+//! Safe to run twice: an entry begins at most once per detection, whoever runs it. While one job runs a list, others leave it
+//! alone: they cannot tell a hook that takes its time from one whose worker was lost. A lost worker's job is soon given to
+//! another, and its claim is gone by then; so what is begun while nobody else has a claim was begun by the lost.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use integrations::hooks::HookFacts;
-use queue::{Attempt, Backoff, Job, JobError, Limits, Queue};
+use queue::{Attempt, Backoff, Filter, Job, JobError, Limits, Queue, State};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::detections::Detection;
@@ -15,6 +17,9 @@ use store::hook_runs::HookOwner;
 
 use crate::Context;
 use crate::hooks::{self, Caller, List, Listed, run_list};
+
+/// More failures are not handled at once.
+const CLAIMED_AT_MOST: u32 = 10_000;
 
 /// Hooks of one detection.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -48,8 +53,10 @@ impl Job for DetectionHooks {
     async fn run(self, ctx: Arc<Context>, attempt: Attempt) -> Result<Value, JobError> {
         let found = store::detections::read(&ctx.pool, self.detection).await.map_err(JobError::retry)?;
         let found = found.ok_or_else(|| JobError::give_up(format!("there is no detection {}", self.detection)))?;
-        let marked = store::hook_runs::mark_unknown_of_others(&ctx.pool, self.detection, &attempt.worker).await;
-        marked.map_err(JobError::retry)?;
+        if self.is_run_by_another(&ctx, attempt.job_id).await? {
+            return Ok(json!({ "passed": false, "reason": "another job runs them" }));
+        }
+        store::hook_runs::mark_unknown_of_detection(&ctx.pool, self.detection).await.map_err(JobError::retry)?;
         let config = ctx.config.get();
         let caller = Caller {
             pool: &ctx.pool,
@@ -66,6 +73,17 @@ impl Job for DetectionHooks {
             Listed::Passed | Listed::NotOurs => json!({ "passed": true }),
             Listed::Stopped(reason) => json!({ "passed": false, "reason": reason }),
         })
+    }
+}
+
+impl DetectionHooks {
+    /// Another job of this detection is claimed. (Two that see each other both give up: the leader asks again.)
+    async fn is_run_by_another(&self, ctx: &Context, own: u64) -> Result<bool, JobError> {
+        let filter = Filter { state: Some(State::Claimed), kind: Some(Self::KIND.to_owned()), lane: None };
+        let mut conn = ctx.pool.acquire().await.map_err(JobError::retry)?;
+        let claimed = queue::list(&mut conn, &filter, CLAIMED_AT_MOST).await.map_err(JobError::retry)?;
+        let key = self.unique_key();
+        Ok(claimed.iter().any(|job| job.id != own && job.unique_key == key))
     }
 }
 

@@ -11,11 +11,13 @@ use config::Settings;
 use domain::instance::InstanceKey;
 use harness::{Flavor, Link, REPLICATION, Schema, Server, TOPOLOGY, Topology, replica_status, replicate};
 use jobs::recover::{Opened, RecoveryOutcome, open};
-use jobs::{Context, Discover, Recover, Rejoin, SharedSettings};
+use jobs::{Context, DetectionHooks, Discover, Recover, Rejoin, SharedSettings};
 use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
 use queue::{Attempt, DbClock, Job, JobError};
 use serde_json::{Value, json};
+use store::detections::NewDetection;
 use store::former_primaries::FormerState;
+use store::hook_runs::{HookOwner, HookState, NewHookRun};
 use store::maintenance::Claim;
 use store::recoveries::{Kind, NewRecovery, Outcome, Phase, Recovery};
 
@@ -707,6 +709,56 @@ async fn when_nobody_may_be_promoted_everything_is_put_back_and_told(#[case] fla
     assert_eq!(first_of(dir.path()).await, ["pre", "unsuccessful"], "{text}");
     assert!(text.lines().all(|line| line.ends_with("false")), "{text}");
     assert!(store::downtime::active(&fleet.ctx.pool).await?.is_empty());
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test]
+async fn hooks_of_a_detection_are_left_alone_while_another_job_runs_them(#[case] flavor: Flavor) -> Result<()> {
+    let mut settings = Settings::default();
+    settings.hooks.on_failure_detection_processes = vec!["exit 1".to_owned(), "exit 0".to_owned()];
+    let schema = harness::backend(flavor).await?.schema().await?;
+    let ctx = process(&schema, &settings).await?;
+    store::schema::migrate(&ctx.pool).await?;
+    let found = NewDetection {
+        key: &InstanceKey::new("db1", 3306),
+        code: "DeadMaster",
+        cluster_name: "db1:3306",
+        cluster_alias: "",
+        is_actionable: true,
+        replicas: &[],
+        entry: &json!({}),
+        node: "n1",
+        node_token: "t1",
+    };
+    let mut conn = ctx.pool.acquire().await?;
+    let detection = store::detections::register(&mut conn, &found).await?.context("registered already")?;
+    let owner = HookOwner::Detection(detection);
+    // A worker is in the first hook.
+    let list = "OnFailureDetectionProcesses";
+    let first = NewHookRun { owner, list, index: 0, command: "exit 1", worker: "w1", run: None };
+    store::hook_runs::begin(&mut conn, &first).await?;
+    sqlx::query(
+        "INSERT INTO job_claimed (id, kind, lane, unique_key, payload, max_attempts, timeout_ms, submitted_at, worker, \
+           claim_token, claimed_at, deadline_at) \
+         VALUES (1, 'detection_hooks', 'recovery/', ?, '{}', 1, 1000, NOW(6), 'w1', 1, NOW(6), NOW(6))",
+    )
+    .bind(format!("detection-hooks:{detection}"))
+    .execute(&mut *conn)
+    .await?;
+    // The same worker's name, or another: who it is says nothing.
+    let attempt = || Attempt { worker: "w1".to_owned(), job_id: 2, ..Attempt::detached() };
+    let states = async || -> Result<Vec<HookState>> {
+        Ok(store::hook_runs::of(&ctx.pool, owner).await?.into_iter().map(|run| run.state).collect())
+    };
+    DetectionHooks::new(detection).run(Arc::clone(&ctx), attempt()).await?;
+    assert_eq!(states().await?, [HookState::Begun]);
+    // It was lost.
+    sqlx::query("DELETE FROM job_claimed").execute(&mut *conn).await?;
+    DetectionHooks::new(detection).run(Arc::clone(&ctx), attempt()).await?;
+    assert_eq!(states().await?, [HookState::Unknown, HookState::Done]);
     Ok(())
 }
 

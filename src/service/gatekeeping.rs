@@ -139,7 +139,8 @@ pub(crate) async fn hooks_of(
 ) -> Result<DetectionHooks, store::Error> {
     let wanted = config.settings.hooks.on_failure_detection_processes.len();
     let runs = store::hook_runs::of(pool, HookOwner::Detection(detection)).await?;
-    let failed = |state: HookState| matches!(state, HookState::Failed | HookState::TimedOut | HookState::Unknown);
+    // Whether one was done whose worker was lost is unknown: nothing is held back for that, here as in a recovery.
+    let failed = |state: HookState| matches!(state, HookState::Failed | HookState::TimedOut);
     let ended = runs.iter().filter(|one| one.state != HookState::Begun).count();
     Ok(if wanted == 0 || (ended >= wanted && !runs.iter().any(|one| failed(one.state))) {
         DetectionHooks::Clear

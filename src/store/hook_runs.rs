@@ -209,14 +209,13 @@ pub async fn mark_unknown(db: impl MySqlExecutor<'_>, recovery: u64, run: Run) -
     Ok(done.rows_affected())
 }
 
-/// The same for a detection, whose job was taken up by this worker after another.
-pub async fn mark_unknown_of_others(db: impl MySqlExecutor<'_>, detection: u64, worker: &str) -> Result<u64, Error> {
+/// The same for a detection whose hooks nobody runs any more.
+pub async fn mark_unknown_of_detection(db: impl MySqlExecutor<'_>, detection: u64) -> Result<u64, Error> {
     let done = sqlx::query(
         "UPDATE hook_run SET state = 'unknown', ended_at = NOW(6) \
-          WHERE owner_kind = 'detection' AND owner_id = ? AND worker <> ? AND state = 'begun'",
+          WHERE owner_kind = 'detection' AND owner_id = ? AND state = 'begun'",
     )
     .bind(detection)
-    .bind(cut(worker, WORKER_CHARS))
     .execute(db)
     .await
     .map_err(Error::doing("mark the hooks of a lost worker"))?;

@@ -445,9 +445,8 @@ async fn a_hook_begins_at_most_once() {
             })
             .collect();
         assert_eq!(mine.len(), 1, "{begun:?}");
-        let worker = hook_runs::of(&db.pool, owner).await.unwrap().remove(0).worker;
-        assert_eq!(hook_runs::mark_unknown_of_others(&db.pool, 5, &worker).await.unwrap(), 0);
-        assert_eq!(hook_runs::mark_unknown_of_others(&db.pool, 5, "w99").await.unwrap(), 1);
+        assert_eq!(hook_runs::mark_unknown_of_detection(&db.pool, 6).await.unwrap(), 0);
+        assert_eq!(hook_runs::mark_unknown_of_detection(&db.pool, 5).await.unwrap(), 1);
         let output = "a line\n".repeat(10);
         assert!(
             hook_runs::end(&db.pool, mine[0], HookState::Failed, Some(3), &output).await.unwrap(),

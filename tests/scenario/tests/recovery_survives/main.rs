@@ -66,7 +66,7 @@ fn chosen(flavor: Flavor) -> Result<Vec<(Loss, Moment)>> {
                 (Loss::BackendKill, Moment::Fencing),
             ],
             Flavor::MariaDb => vec![
-                (Loss::Kill(Who::Worker), Moment::PreHook),
+                (Loss::Kill(Who::Worker), Moment::DetectionHook),
                 (Loss::Freeze, Moment::Promoting),
                 (Loss::BackendRestart, Moment::Repointing),
             ],
