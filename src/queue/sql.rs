@@ -10,14 +10,15 @@ use sqlx::{Connection, Executor, MySql, QueryBuilder, Row};
 /// READ COMMITTED: a claim must see what was committed a moment ago and lock no gaps. UTC: `DATETIME` columns carry no zone.
 /// Strict mode: a value that does not fit is an error, never a silent cut. `wait_timeout`: a process that freezes or is cut
 /// off in the middle of a transaction must not keep its row locks for the server's default of eight hours. Whoever keeps a
-/// connection closes it after [`IDLE_LIMIT`], well before the server would.
+/// connection closes it after [`IDLE_LIMIT`], well before the server would. MariaDB can end the idle transaction alone, and
+/// sooner: as soon as others would take over what its holder does.
 const SESSION_SETUP: &str = "SET SESSION transaction_isolation = 'READ-COMMITTED', time_zone = '+00:00', \
      sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
-     innodb_lock_wait_timeout = 10, wait_timeout = 30";
+     innodb_lock_wait_timeout = 10, wait_timeout = 30 /*M!100300 , idle_transaction_timeout = 5 */";
 /// MariaDB before 11.1 knows the isolation variable by its old name only.
 const SESSION_SETUP_OLD: &str = "SET SESSION tx_isolation = 'READ-COMMITTED', time_zone = '+00:00', \
      sql_mode = 'STRICT_TRANS_TABLES,NO_ZERO_DATE,NO_ZERO_IN_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION', \
-     innodb_lock_wait_timeout = 10, wait_timeout = 30";
+     innodb_lock_wait_timeout = 10, wait_timeout = 30 /*M!100300 , idle_transaction_timeout = 5 */";
 /// A connection unused for this long is closed. A pool looks this often, too, so that none idles for more than twice as long.
 pub const IDLE_LIMIT: Duration = Duration::from_secs(10);
 const ER_UNKNOWN_SYSTEM_VARIABLE: u16 = 1193;

@@ -52,3 +52,21 @@ async fn a_user_cut_off_in_begin_leaves_no_transaction_to_the_next(#[case] flavo
     proxy.set(Mode::Pass).await.unwrap();
     assert_eq!(count(&pool).await, 2, "rolled back, and the pool goes on");
 }
+
+/// A process that froze, or whose host lost power, in the middle of a transaction. (MySQL knows only `wait_timeout`.)
+#[tokio::test]
+async fn mariadb_ends_a_silent_transaction_as_soon_as_others_take_over() {
+    let server = harness::backend(Flavor::MariaDb).await.unwrap();
+    let schema = server.schema().await.unwrap();
+    let connect =
+        || queue::pool_options().max_connections(1).connect_with(queue::connect_options(schema.options.clone()));
+    let (silent, other) = (connect().await.unwrap(), connect().await.unwrap());
+    sqlx::query("CREATE TABLE held (id INT PRIMARY KEY) ENGINE = InnoDB").execute(&other).await.unwrap();
+    sqlx::query("INSERT INTO held VALUES (1)").execute(&other).await.unwrap();
+    let mut tx = silent.begin().await.unwrap();
+    sqlx::query("SELECT id FROM held FOR UPDATE").fetch_all(&mut *tx).await.unwrap();
+    let begun = std::time::Instant::now();
+    sqlx::query("UPDATE held SET id = 2").execute(&other).await.unwrap();
+    assert!(begun.elapsed() < queue::DEAD_AFTER, "{:?}", begun.elapsed());
+    assert!(tx.commit().await.is_err(), "its connection is gone");
+}
