@@ -4,7 +4,7 @@ use queue::Registry;
 
 use crate::{
     Context, DetectionHooks, Discover, Expire, ForgetUnseen, Inspect, Operate, ProbeDead, ProbeShard, ProbeUrgent,
-    Recover, Rejoin, SnapshotTopologies, TrimAudit, TrimJobs,
+    Recover, Rejoin, RestartReceivers, SnapshotTopologies, TrimAudit, TrimJobs,
 };
 
 /// Every kind a worker of this program can run.
@@ -15,6 +15,7 @@ pub fn registry() -> Registry<Context> {
         .with::<ProbeUrgent>()
         .with::<Recover>()
         .with::<Rejoin>()
+        .with::<RestartReceivers>()
         .with::<DetectionHooks>()
         .with::<Discover>()
         .with::<Operate>()

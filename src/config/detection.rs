@@ -23,6 +23,8 @@ section! {
         "A failure must have been seen for so long before a recovery begins. 0: as soon as the evidence is complete, which takes fresh answers of the primary and of every replica in any case.";
     failure_confirmation_seconds_by_cluster: BTreeMap<String, String> = BTreeMap::new() => "FailureConfirmationSecondsByCluster" (New), Effective, Live,
         "The same for single clusters: from a filter, written as in `RecoverMasterClusterFilters`, to seconds. The first that matches, in alphabetical order with `*` last, decides.";
+    restart_receivers_of_unreachable: bool = true => "RestartReceiversOfUnreachable" (New), Effective, Live,
+        "A source that gives no answer while replicas still seem to hear it: once these got nothing for longer than their heartbeats take, restart the receivers, so that they connect anew and notice at once whether it is there. Only where a recovery would follow.";
     expect_failure_analysis_concensus: bool = true => "ExpectFailureAnalysisConcensus", Unused("the leader alone analyses, on facts shared through the backend"), Live,
         "Agreement of raft nodes on a failure (spelt like this).";
 }

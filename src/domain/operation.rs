@@ -37,12 +37,12 @@ pub(crate) mod model;
 pub(crate) mod movability;
 mod position;
 pub(crate) mod read_only;
+pub mod receivers;
 #[cfg(test)]
 mod refusals;
 pub(crate) mod regroup;
 pub(crate) mod relocate;
 pub(crate) mod repoint;
-pub mod receivers;
 mod reset;
 mod roles;
 pub(crate) mod semi_sync;

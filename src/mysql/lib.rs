@@ -21,6 +21,7 @@ mod dialect;
 mod failure;
 mod filter;
 mod group;
+pub mod heard;
 mod learn;
 pub mod probe;
 mod replica_status;

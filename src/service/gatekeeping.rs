@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use domain::analysis::{Code, FilterKind, Finding, Handler};
 use domain::instance::{DbMicros, Instance, InstanceKey};
-use domain::operation::World;
+use domain::operation::{World, receivers};
 use domain::plan::{Baseline, Request};
 use domain::recovery::gates::{DetectionHooks, Gate, Question, Recent, UnderWay, Verdict, judge};
 use domain::recovery::{Choice, Scene, preview};
@@ -15,7 +15,11 @@ use jobs::Configuration;
 use sqlx::MySqlPool;
 use store::hook_runs::{HookOwner, HookState};
 use store::maintenance::Maintenance;
+use store::operations;
 use store::recoveries::{FAILURE_BLOCK, Kind, Recovery};
+
+/// The receivers of one source are asked about, and restarted, at most this often.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// What is so in the whole fleet at one moment.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ pub(crate) struct Circumstances {
     /// `None`: could not be read.
     globally_disabled: Option<bool>,
     maintenance: Vec<Maintenance>,
+    /// Operations that restarted receivers lately.
+    restarts: Vec<operations::Recent>,
     aliases: HashMap<String, String>,
     now: DbMicros,
 }
@@ -50,6 +56,7 @@ impl Circumstances {
         let mut all = Self {
             globally_disabled: store::recovery_switch::is_disabled(pool).await.ok(),
             maintenance: store::maintenance::active(pool).await?,
+            restarts: operations::recent(pool, receivers::WORD, RESTARTS_WITHIN).await?,
             aliases: store::clusters::aliases_of(pool, clusters).await?,
             now: store::database_now(pool).await?,
             ..Self::default()
@@ -73,6 +80,34 @@ impl Circumstances {
     /// What the cluster goes by.
     pub(crate) fn alias<'a>(&'a self, cluster_name: &'a str) -> &'a str {
         self.aliases.get(cluster_name).map_or(cluster_name, String::as_str)
+    }
+
+    /// The operation that restarts the receivers of the replicas of this instance now: it holds their locks. (Before it does, it
+    /// only asks them.) These end with it, or, when its worker is lost, by themselves.
+    fn restarting(&self, of: &InstanceKey) -> Option<u64> {
+        let locks = |id: u64| self.maintenance.iter().any(|lock| lock.operation == Some(id));
+        let restarts = |one: &&operations::Recent| one.instance == *of && !one.has_ended && locks(one.id);
+        self.restarts.iter().find(restarts).map(|one| one.id)
+    }
+
+    /// May the receivers of its replicas be restarted? What has been done lately is not done again; people who work on it, or have
+    /// disabled recoveries, are not disturbed; and where nothing would follow nothing is done.
+    pub(crate) fn may_restart_receivers(&self, finding: &Finding, config: &Configuration) -> bool {
+        let alias = self.alias(&finding.cluster_name);
+        let patterns = &config.patterns;
+        let filter = if finding.is_primary || finding.is_co_primary {
+            &patterns.recover_masters
+        } else {
+            &patterns.recover_intermediate_masters
+        };
+        config.settings.detection.restart_receivers_of_unreachable
+            && self.globally_disabled == Some(false)
+            && !finding.skippable_due_to_downtime
+            && filter.matches(&finding.cluster_name, alias)
+            && patterns.recovery_ignore.matching(&finding.key.hostname).is_none()
+            && !self.maintenance.iter().any(|one| one.key == finding.key && one.operation.is_none())
+            && !self.under_way.iter().any(|one| one.cluster_name == finding.cluster_name)
+            && !self.restarts.iter().any(|one| one.instance == finding.key)
     }
 
     /// Counts a recovery that was opened since this was read.
@@ -116,6 +151,7 @@ impl Circumstances {
             recent: &self.recent,
             under_way: &self.under_way,
             hooks: subject.hooks,
+            restarting: self.restarting(&finding.key),
             candidate: candidate
                 .as_ref()
                 .map(|found| found.as_ref().map(|choice| &choice.successor).map_err(String::as_str)),

@@ -24,7 +24,7 @@ use sqlx::mysql::MySqlConnection;
 use crate::Error;
 use crate::sql::{check_key, cut, interval, json};
 
-pub use read::{Filter, StepRow, by_job, list, read, steps};
+pub use read::{Filter, Recent, StepRow, by_job, list, read, recent, steps};
 pub(crate) use runs::finish_in;
 pub use runs::{Begun, Finish, Run, begin_run, finish, is_ours, release, save_plan};
 pub use steps::{NewStep, begin_step, close_steps, end_step, keep_locks, pending};

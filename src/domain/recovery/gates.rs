@@ -41,6 +41,8 @@ pub enum Gate {
     RecentlyRecovered,
     /// The hooks of the detection have succeeded.
     DetectionHooks,
+    /// Nobody is finding out whether the replicas can connect to it anew.
+    Receivers,
     /// There is somebody to promote.
     Candidate,
     /// No recovery of this cluster is under way.
@@ -64,6 +66,7 @@ impl Gate {
             Self::RecentlyPromoted => "recently-promoted",
             Self::RecentlyRecovered => "recently-recovered",
             Self::DetectionHooks => "detection-hooks",
+            Self::Receivers => "receivers",
             Self::Candidate => "candidate",
             Self::UnderWay => "under-way",
             Self::FleetBrake => "fleet-brake",
@@ -150,6 +153,8 @@ pub struct Question<'a> {
     pub recent: &'a [Recent],
     pub under_way: &'a [UnderWay],
     pub hooks: DetectionHooks,
+    /// The operation that restarts the receivers of its replicas now.
+    pub restarting: Option<u64>,
     /// Who would be promoted, or why nobody; `None`: this kind promotes nobody.
     pub candidate: Option<Result<&'a InstanceKey, &'a str>>,
     /// At most so many clusters in recovery at once; 0: no limit.
@@ -227,6 +232,15 @@ const GATES: &[(Gate, Judge)] = &[
             DetectionHooks::Failed => "one of them failed",
         };
         (q.hooks == DetectionHooks::Clear, reason.to_owned(), "OnFailureDetectionProcesses".to_owned())
+    }),
+    (Gate::Receivers, |q| {
+        let reason = match q.restarting {
+            None => "nobody restarts the receivers of its replicas".to_owned(),
+            Some(id) => {
+                format!("operation {id} restarts the receivers of its replicas: what they say counts once it has ended")
+            }
+        };
+        (q.restarting.is_none(), reason, "RestartReceiversOfUnreachable".to_owned())
     }),
     (Gate::Candidate, |q| match q.candidate {
         None => (true, "nobody is to be promoted".to_owned(), String::new()),
@@ -307,6 +321,7 @@ mod tests {
             recent: &[],
             under_way: &[],
             hooks: DetectionHooks::Clear,
+            restarting: None,
             candidate: Some(Ok(&NEXT)),
             brake: 0,
             now: 0,
@@ -347,6 +362,7 @@ mod tests {
         assert_eq!(closed(|q| q.filter = Some(("RecoverMasterClusterFilters", None))), ["cluster-filter"]);
         assert_eq!(closed(|q| q.hooks = DetectionHooks::Failed), ["detection-hooks"]);
         assert_eq!(closed(|q| q.hooks = DetectionHooks::Pending), ["detection-hooks"]);
+        assert_eq!(closed(|q| q.restarting = Some(7)), ["receivers"]);
         assert_eq!(closed(|q| q.candidate = Some(Err("b is must_not"))), ["candidate"]);
     }
 

@@ -1,13 +1,15 @@
 //! Reading operations and their steps.
 
+use std::time::Duration;
+
 use domain::instance::{DbMicros, InstanceKey};
 use domain::plan::{Baseline, Step};
 use sqlx::mysql::MySqlRow;
-use sqlx::{MySql, MySqlExecutor, QueryBuilder};
+use sqlx::{MySql, MySqlExecutor, QueryBuilder, Row};
 
 use super::{BaselineRow, Operation, State};
 use crate::Error;
-use crate::sql::{document, flag, key, maybe_micros, maybe_text, micros, number, text, uint, undecodable};
+use crate::sql::{document, flag, interval, key, maybe_micros, maybe_text, micros, number, text, uint, undecodable};
 
 const SELECT: &str = "SELECT id, job_id, word, hostname, port, cluster_name, request, dry_run, actor, state, run, executor, \
     plan, resumed_plan, baseline, outcome, error, created_at, started_at, finished_at, NOW(6) AS db_now FROM operation ";
@@ -44,6 +46,37 @@ pub struct StepRow {
     pub deadline_at: DbMicros,
     pub ended_at: Option<DbMicros>,
     pub error: String,
+}
+
+/// An operation that was asked for a moment ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recent {
+    pub id: u64,
+    pub instance: InstanceKey,
+    pub has_ended: bool,
+    /// How long ago.
+    pub age: Duration,
+}
+
+/// Operations of this word that were asked for within this time, newest first.
+pub async fn recent(db: impl MySqlExecutor<'_>, word: &str, within: Duration) -> Result<Vec<Recent>, Error> {
+    const DOING: &str = "read recent operations";
+    // The newest of all, by their numbers: the table may be long.
+    let sql = "SELECT id, hostname, port, state, TIMESTAMPDIFF(MICROSECOND, created_at, NOW(6)) AS age \
+               FROM (SELECT * FROM operation ORDER BY id DESC LIMIT 500) newest \
+               WHERE word = ? AND created_at > NOW(6) - INTERVAL ? MICROSECOND ORDER BY id DESC";
+    let rows = sqlx::query(sql).bind(word).bind(interval(within)).fetch_all(db).await.map_err(Error::doing(DOING))?;
+    rows.iter().map(|row| recent_of(row).map_err(Error::doing(DOING))).collect()
+}
+
+fn recent_of(row: &MySqlRow) -> Result<Recent, sqlx::Error> {
+    let state: String = text(row, "state")?;
+    Ok(Recent {
+        id: uint(row, "id")?,
+        instance: key(row)?,
+        has_ended: State::parse(&state).is_none_or(State::has_ended),
+        age: Duration::from_micros(row.try_get::<i64, _>("age")?.max(0).unsigned_abs()),
+    })
 }
 
 /// One operation.

@@ -16,6 +16,7 @@
 
 mod housekeeping;
 mod incidents;
+mod receivers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};

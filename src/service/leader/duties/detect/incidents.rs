@@ -14,6 +14,7 @@ use serde_json::Value;
 use store::detections::NewDetection;
 use store::recoveries::{NewBlocked, NewRecovery};
 
+use super::receivers;
 use crate::gatekeeping::{Circumstances, Subject, hooks_of, kind_of};
 use crate::leader::{DutyError, Leading};
 
@@ -66,6 +67,7 @@ impl Incidents {
         let names: Vec<String> = clusters.keys().cloned().collect();
         let mut circumstances = Circumstances::read(&leading.handles.pool, &names, config).await?;
         self.register(leading, &circumstances, clusters, &notable).await?;
+        receivers::restart(leading, config, &circumstances, &notable).await?;
         for finding in notable {
             let Some(incident) = self.0.get_mut(&finding.key) else { continue };
             let hooks = hooks(leading, config, incident).await?;
