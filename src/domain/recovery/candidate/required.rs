@@ -45,7 +45,7 @@ impl Required {
     /// The condition to be seen on the server, once it has applied everything.
     pub(in crate::recovery) fn condition(&self) -> Option<Condition> {
         match self {
-            Self::Set(set) if set.is_empty() => None,
+            // Nothing, too, is looked at: in a cluster that has executed nothing yet everybody holds everything.
             Self::Set(set) => Some(Condition::HasExecuted { gtids: set.to_string() }),
             Self::Place(at) => Some(Condition::AppliedTo { at: at.clone() }),
             Self::Nothing => None,
@@ -71,4 +71,22 @@ fn everything(one: &Instance) -> GtidSet {
     let reach = crate::operation::gtid::reach(one).unwrap_or_default();
     let applied = GtidPosition::parse(&one.facts.gtid.mariadb_slave_pos).unwrap_or_default();
     reach.union(&applied.into()).unwrap_or(reach)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_there_is_nothing_to_hold_is_seen_as_well() {
+        for nothing in [GtidSet::MySql(crate::gtid::mysql::GtidSet::default()), GtidPosition::default().into()] {
+            let condition = Required::Set(nothing).condition().expect("a condition");
+            let facts = crate::instance::ServerFacts::default();
+            assert_eq!(
+                condition.holds(&InstanceKey::new("b", 3306), &facts, &std::collections::BTreeMap::new()),
+                Ok(())
+            );
+        }
+        assert_eq!(Required::Nothing.condition(), None);
+    }
 }
