@@ -17,7 +17,7 @@ use crate::wire::Row;
 /// Who connects anew for each row is there at one of these looks, all before the server is closed: they cost writers nothing.
 const LOOKS: usize = 12;
 /// Between two of them.
-const PAUSE: Duration = Duration::from_millis(8);
+const PAUSE: Duration = Duration::from_millis(4);
 /// As many are named.
 const SHOWN: usize = 5;
 

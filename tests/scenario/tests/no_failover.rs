@@ -1,31 +1,105 @@
 //! A primary that is alive and that the fleet cannot ask: it is named for what it is, and nobody takes its place.
+//!
+//! Some seconds in CI; `ORCHESTRATOR_HOLD=120` for so many.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use harness::{APPLICATION, Flavor, Link, Proxy, Server, TOPOLOGY, Topology, replica_status};
+use harness::{APPLICATION, Flavor, Link, Server, TOPOLOGY, Topology, replica_status};
 use rstest::rstest;
 use scenario::{Fleet, wait};
 use serde_json::json;
 use sqlx::mysql::MySqlConnection;
-use sqlx::{Executor, MySqlPool};
-use tokio::net::TcpListener;
+use sqlx::{Executor, MySqlPool, Row};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
 const LIMIT: Duration = Duration::from_secs(30);
-/// How long a failover that must not come is waited for: a real one takes one second or two.
+/// How long a failover that must not come is waited for, unless said otherwise: a real one takes one second or two.
 const HOLD: Duration = Duration::from_secs(5);
 /// More than MariaDB's least `max_connections`.
 const CLIENTS: usize = 14;
 const UNREACHABLE: &str = "UnreachableMaster";
 
-/// A primary behind a proxy, through which both its replicas and the fleet reach it.
+/// A primary behind a door, through which both its replicas and the fleet reach it.
 struct Besieged {
     topology: Topology,
-    proxy: Proxy,
+    door: Door,
     fleet: Fleet,
     pool: MySqlPool,
-    /// Where the fleet's new connections end once it is cut off: nobody answers there.
-    nowhere: TcpListener,
+}
+
+/// Listens in a server's place, and can be closed to the fleet alone, as a firewall between networks would be: who logs in as
+/// the fleet gets no answer any more, neither on connections that are there nor on new ones. Everybody else comes and goes.
+struct Door {
+    port: u16,
+    closed: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Door {
+    async fn of(server: u16) -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let port = listener.local_addr()?.port();
+        let (closed, is_closed) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let mut guests = JoinSet::new();
+            while let Ok((client, _)) = listener.accept().await {
+                guests.spawn(let_in(client, server, is_closed.clone()));
+            }
+        });
+        Ok(Self { port, closed, task })
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// The first packet of a client names its user: these servers offer no TLS.
+async fn let_in(mut client: TcpStream, server: u16, mut closed: watch::Receiver<bool>) -> Option<()> {
+    let mut server = TcpStream::connect(("127.0.0.1", server)).await.ok()?;
+    server.set_nodelay(true).ok()?;
+    client.set_nodelay(true).ok()?;
+    client.write_all(&packet(&mut server).await?).await.ok()?;
+    let login = packet(&mut client).await?;
+    let is_ours = login.windows(TOPOLOGY.user.len()).any(|name| name == TOPOLOGY.user.as_bytes());
+    let passes = async {
+        server.write_all(&login).await.ok()?;
+        tokio::io::copy_bidirectional(&mut client, &mut server).await.ok()
+    };
+    let shut = async {
+        while !is_ours || !*closed.borrow_and_update() {
+            if closed.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    };
+    let was_shut = tokio::select! {
+        biased;
+        () = shut => true,
+        _ = passes => false,
+    };
+    if was_shut {
+        // Bytes are taken, and nothing comes back.
+        drop(server);
+        tokio::io::copy(&mut client, &mut tokio::io::sink()).await.ok()?;
+    }
+    Some(())
+}
+
+/// One packet of the protocol, with its header.
+async fn packet(from: &mut TcpStream) -> Option<Vec<u8>> {
+    let mut bytes = vec![0; 4];
+    from.read_exact(&mut bytes).await.ok()?;
+    let length = usize::from(bytes[0]) | usize::from(bytes[1]) << 8 | usize::from(bytes[2]) << 16;
+    bytes.resize(4 + length, 0);
+    from.read_exact(&mut bytes[4..]).await.ok()?;
+    Some(bytes)
 }
 
 impl Besieged {
@@ -35,16 +109,15 @@ impl Besieged {
             "RecoverIntermediateMasterClusterFilters": ["*"],
         });
         let (topology, mut fleet) =
-            tokio::try_join!(Topology::start(flavor, "a\n  b\n  c"), Fleet::new(flavor.other(), settings))?;
-        let proxy = Proxy::start(topology["a"].port()).await?;
+            tokio::try_join!(Topology::start(flavor, "a no_tls\n  b\n  c"), Fleet::new(flavor.other(), settings))?;
+        let door = Door::of(topology["a"].port()).await?;
         for replica in ["b", "c"] {
             stop_replica(&topology[replica]).await?;
-            topology.link(replica, "a", Link { via_port: Some(proxy.port()), ..Link::default() }).await?;
+            topology.link(replica, "a", Link { via_port: Some(door.port), ..Link::default() }).await?;
         }
         fleet.service("service", &[]).await?;
-        let nowhere = TcpListener::bind("127.0.0.1:0").await?;
         let pool = fleet.pool().await?;
-        let besieged = Self { topology, proxy, fleet, pool, nowhere };
+        let besieged = Self { topology, door, fleet, pool };
         let primary = besieged.primary();
         besieged.fleet.ok(&["-c", "discover", "-i", &primary]).await?;
         let all = ["b", "c"].map(|name| besieged.topology[name].address());
@@ -58,13 +131,12 @@ impl Besieged {
 
     /// The primary as everybody knows it.
     fn primary(&self) -> String {
-        format!("127.0.0.1:{}", self.proxy.port())
+        format!("127.0.0.1:{}", self.door.port)
     }
 
-    /// From now on the fleet cannot reach the primary; its replicas keep their connections.
-    async fn cut_off(&self) -> Result<()> {
-        self.proxy.set_target(self.nowhere.local_addr()?.port());
-        end_sessions(&mut self.topology["a"].connect_root().await?).await
+    /// From now on the fleet cannot reach the primary, or can again; its replicas can all the time.
+    fn cut_off(&self, cut_off: bool) {
+        self.door.closed.send_replace(cut_off);
     }
 
     /// What is said of the primary; empty: nothing.
@@ -78,8 +150,9 @@ impl Besieged {
 
     /// For a while nothing happens, whatever is said.
     async fn holds(&self) -> Result<()> {
+        let hold = hold()?;
         let begun = Instant::now();
-        while begun.elapsed() < HOLD {
+        while begun.elapsed() < hold {
             untouched(&self.pool).await.with_context(|| self.fleet.log_tail("service"))?;
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
@@ -87,11 +160,21 @@ impl Besieged {
             let server = &self.topology[replica];
             let status = replica_status(server.flavor(), &mut server.connect_root().await?).await?;
             let port = status.context("no replica any more")?.source_port;
-            ensure!(port == self.proxy.port(), "{replica} replicates from port {port}");
+            ensure!(port == self.door.port, "{replica} replicates from port {port}");
             let read_only = server.value("@@GLOBAL.read_only").await?;
             ensure!(["1", "ON"].contains(&read_only.as_str()), "{replica} is open for writes: {read_only}");
         }
         self.topology["a"].execute("CREATE DATABASE still_writable").await
+    }
+}
+
+fn hold() -> Result<Duration> {
+    match std::env::var("ORCHESTRATOR_HOLD") {
+        Ok(text) => {
+            let seconds = text.parse().with_context(|| format!("ORCHESTRATOR_HOLD={text}: not a number of seconds"))?;
+            Ok(Duration::from_secs(seconds))
+        }
+        Err(_) => Ok(HOLD),
     }
 }
 
@@ -112,8 +195,12 @@ async fn until_said(fleet: &Fleet, instance: &str, code: &str) -> Result<()> {
 
 /// No recovery was begun, and nobody is being recovered.
 async fn untouched(pool: &MySqlPool) -> Result<()> {
-    let recoveries: i64 = sqlx::query_scalar("SELECT COUNT(*) FROM recovery").fetch_one(pool).await?;
-    ensure!(recoveries == 0, "{recoveries} recoveries were begun");
+    let sql = "SELECT CONCAT(r.kind, ' ', r.code, ' of ', r.hostname, ':', r.port, ' ', COALESCE(r.outcome, r.phase), ' ', \
+               COALESCE(GROUP_CONCAT(e.text ORDER BY e.id SEPARATOR '; '), '')) \
+               FROM recovery r LEFT JOIN recovery_event e ON e.recovery_id = r.id GROUP BY r.id";
+    let begun = sqlx::query(sql).fetch_all(pool).await?;
+    let begun: Vec<String> = begun.iter().map(|row| row.try_get_unchecked(0)).collect::<Result<_, _>>()?;
+    ensure!(begun.is_empty(), "recoveries were begun: {begun:#?}");
     Ok(())
 }
 
@@ -148,7 +235,7 @@ async fn end_sessions(root: &mut MySqlConnection) -> Result<()> {
 async fn workers_that_are_cut_off_from_a_living_primary(#[case] flavor: Flavor) -> Result<()> {
     let besieged = Besieged::start(flavor).await?;
     besieged.says("").await?;
-    besieged.cut_off().await?;
+    besieged.cut_off(true);
     besieged.says(UNREACHABLE).await?;
     besieged.holds().await?;
     ensure!(besieged.said().await? == UNREACHABLE, "it is so all the time");
@@ -160,7 +247,7 @@ async fn workers_that_are_cut_off_from_a_living_primary(#[case] flavor: Flavor) 
         .fetch_all(&besieged.pool)
         .await?;
     ensure!(codes == ["UnreachableMaster 0"], "the leader has told people, and nothing else: {codes:?}");
-    besieged.proxy.set_target(besieged.topology["a"].port());
+    besieged.cut_off(false);
     besieged.says("").await?;
     untouched(&besieged.pool).await
 }
@@ -175,7 +262,7 @@ async fn the_same_while_all_appliers_are_stopped(#[case] flavor: Flavor) -> Resu
         stop_applier(&besieged.topology[replica]).await?;
     }
     besieged.says("AllMasterReplicasNotReplicating").await?;
-    besieged.cut_off().await?;
+    besieged.cut_off(true);
     besieged.says(UNREACHABLE).await?;
     besieged.holds().await?;
     ensure!(besieged.said().await? == UNREACHABLE, "it is so all the time");
@@ -203,8 +290,9 @@ async fn plain(flavor: Flavor) -> Result<(Topology, Fleet, MySqlPool)> {
 async fn is_alive_but(warning: &str, topology: &Topology, fleet: &Fleet, pool: &MySqlPool) -> Result<()> {
     let primary = topology["a"].address();
     until_said(fleet, &primary, warning).await?;
+    let hold = hold()?;
     let begun = Instant::now();
-    while begun.elapsed() < HOLD {
+    while begun.elapsed() < hold {
         untouched(pool).await.with_context(|| fleet.log_tail("service"))?;
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
