@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use domain::analysis::Code;
 use domain::instance::InstanceKey;
-use domain::plan::Refusal;
+use domain::plan::{Action, Plan, Refusal, SemiSyncSide};
 use domain::recovery::intermediate::Rescue;
 use domain::recovery::semi_sync::Mode;
 use domain::recovery::{Scene, group_member, intermediate, semi_sync, writeable};
@@ -23,6 +23,11 @@ use crate::hooks::List;
 const ROUNDS: usize = 2;
 /// Rounds of switching semi-sync: on, look, off, look, and once more for what changed meanwhile.
 const SWITCHES: usize = 5;
+
+/// How long a receiver that was restarted may take to connect.
+const CONNECTING: std::time::Duration = std::time::Duration::from_secs(1);
+/// Between looks at who has.
+const BETWEEN_LOOKS: std::time::Duration = std::time::Duration::from_millis(50);
 
 type Planner = fn(&Scene<'_>) -> Result<Rescue, Refusal>;
 
@@ -150,8 +155,35 @@ impl Recovering<'_> {
             if !is_done(&report) {
                 return Ok(End::Failed(errors_of(&report).join("; ")));
             }
+            self.wait_for_clients(&plan, &gathered).await?;
         }
         Ok(End::Failed("semi-synchronous replication changes faster than it can be switched".to_owned()))
+    }
+
+    /// Who was switched on acknowledges once its receiver has connected again: until then it would look as if one more were
+    /// needed.
+    async fn wait_for_clients(&mut self, plan: &Plan, before: &Gathered) -> Result<(), JobError> {
+        let failed = self.row.failed.clone();
+        let clients =
+            |gathered: &Gathered| gathered.instances.get(&failed).map_or(0, |one| one.facts.semi_sync.source_clients);
+        let mut expected = clients(before);
+        for step in plan.steps() {
+            match step.action {
+                Action::SetSemiSync { side: SemiSyncSide::Replica, enabled: true } => expected += 1,
+                Action::SetSemiSync { side: SemiSyncSide::Replica, enabled: false } => {
+                    expected = expected.saturating_sub(1)
+                }
+                _ => {}
+            }
+        }
+        let until = tokio::time::Instant::now() + CONNECTING;
+        while tokio::time::Instant::now() < until {
+            tokio::time::sleep(BETWEEN_LOOKS).await;
+            if clients(&self.look().await?) == expected {
+                return Ok(());
+            }
+        }
+        Ok(())
     }
 
     /// The one that was found in trouble is well again: it counts as its own successor.
