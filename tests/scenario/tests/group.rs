@@ -4,12 +4,15 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use harness::{Flavor, Group, Link, Options, Server, replicate};
+use anyhow::{Context, Result, bail, ensure};
+use harness::{Flavor, Group, Link, Options, Server, replica_status, replicate};
 use scenario::{Fleet, wait};
 use serde_json::{Value, json};
+use sqlx::Row;
 
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long a failover that must not come is waited for.
+const HOLD: Duration = Duration::from_secs(4);
 
 async fn get(fleet: &Fleet, path: &str) -> Result<Value> {
     let (status, body) = fleet.get("service", path).await?;
@@ -153,5 +156,64 @@ async fn a_group_and_a_replica_below_a_secondary() -> Result<()> {
         Ok((is_gone && ports(&left["ReplicationGroupMembers"]) == BTreeSet::from([second.port().into()])).then_some(()))
     })
     .await?;
+    Ok(())
+}
+
+/// What concerns a group's own primary is the group's business; a replica below a member that is gone gets another member.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_is_never_failed_over() -> Result<()> {
+    let group = Group::start(3).await?;
+    let [first, second, third] = &group.members[..] else { bail!("three members") };
+    let below = Options { read_only: true, ..Options::default() };
+    let replica = Server::start_with(Flavor::MySql, below).await?;
+    replicate(&replica, second, Link::default()).await?;
+    let settings = json!({
+        "DiscoverByShowSlaveHosts": true,
+        "RecoverMasterClusterFilters": ["*"],
+        "RecoverIntermediateMasterClusterFilters": ["*"],
+        "RecoveryPeriodBlockSeconds": 1,
+    });
+    let mut fleet = Fleet::new(Flavor::MariaDb, settings).await?;
+    fleet.service("service", &[]).await?;
+    fleet.ok(&["-c", "discover", "-i", &third.address()]).await?;
+    check_members(&fleet, &group, first).await?;
+    let pool = fleet.pool().await?;
+    let recoveries = || async {
+        let sql = "SELECT CONCAT(kind, ' ', outcome) FROM recovery WHERE ended_at IS NOT NULL ORDER BY id";
+        let rows = sqlx::query(sql).fetch_all(&pool).await?;
+        anyhow::Ok(rows.iter().map(|row| row.try_get_unchecked(0)).collect::<Result<Vec<String>, _>>()?)
+    };
+
+    second.kill()?;
+    wait::until("the replica has another source", LIMIT, || async {
+        let status = replica_status(Flavor::MySql, &mut replica.connect_root().await?).await?;
+        Ok(status.filter(|status| status.source_port != second.port() && status.is_running()).map(drop))
+    })
+    .await
+    .with_context(|| fleet.log_tail("service"))?;
+    wait::until("the recovery is closed", LIMIT, || async { Ok((!recoveries().await?.is_empty()).then_some(())) })
+        .await?;
+    ensure!(recoveries().await? == ["group-member recovered"], "{:?}", recoveries().await?);
+
+    // The primary itself: nobody is promoted by us, whatever the group does.
+    first.kill()?;
+    wait::until("the loss of the primary is noticed", LIMIT, || async {
+        Ok((record(&fleet, first).await?["IsLastCheckValid"] == false).then_some(()))
+    })
+    .await
+    .with_context(|| fleet.log_tail("service"))?;
+    let noticed = std::time::Instant::now();
+    while noticed.elapsed() < HOLD {
+        let kinds = recoveries().await?;
+        ensure!(kinds.iter().all(|one| one.starts_with("group-member")), "{kinds:?}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("{}", fleet.ok(&["-c", "replication-analysis"]).await?);
+    let refused = fleet.run(&["-c", "force-master-failover", "-i", &third.address()]).await?;
+    ensure!(refused.code != 0, "a group was failed over: {}", refused.stdout);
+    let kinds = recoveries().await?;
+    ensure!(kinds.iter().all(|one| !one.contains("recovered") || one.starts_with("group-member")), "{kinds:?}");
+    let read_only = third.value("@@GLOBAL.super_read_only").await?;
+    ensure!(read_only == "1", "the last member was opened");
     Ok(())
 }
