@@ -76,6 +76,7 @@ const FAMILIES: &[&[Command]] = &[
     commands::analysis::COMMANDS,
     commands::candidates::COMMANDS,
     commands::hostnames::COMMANDS,
+    commands::audit::COMMANDS,
     commands::meta::COMMANDS,
     commands::configuration::COMMANDS,
     commands::operations::PLAN,
@@ -86,8 +87,10 @@ const FAMILIES: &[&[Command]] = &[
     commands::later::OTHER,
 ];
 
-/// Names of earlier releases, accepted and not listed.
+/// Names of earlier releases and of paths of the API, accepted and not listed.
 const SYNONYMS: &[(&str, &str)] = &[
+    ("audit-recovery", "recoveries"),
+    ("audit-failure-detection", "detections"),
     ("stop-slave", "stop-replica"),
     ("start-slave", "start-replica"),
     ("restart-slave", "restart-replica"),

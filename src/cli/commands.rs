@@ -1,6 +1,7 @@
 //! The commands, one file per family. Each file has its table first, then one function per command.
 
 pub(crate) mod analysis;
+pub(crate) mod audit;
 pub(crate) mod candidates;
 pub(crate) mod clusters;
 pub(crate) mod configuration;

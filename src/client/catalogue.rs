@@ -125,6 +125,8 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("enable-semi-sync-source", "enable-semi-sync-master"),
     ("disable-semi-sync-source", "disable-semi-sync-master"),
     ("which-downtimed-instances", "downtimed"),
+    ("audit-recovery", "recoveries"),
+    ("audit-failure-detection", "detections"),
 ];
 
 /// The command of this name. In older names the first `slave` means `replica`.

@@ -1,7 +1,10 @@
 //! How replies are printed: one function for each shape, named after what it prints. The text ends with a line end
 //! unless it is empty.
 
-use api::legacy::{CandidateDatabaseInstance, ClusterInfo, Instance, KVPair, Key, PoolMap, ResolveCache};
+use api::legacy::{
+    Audit, BlockedTopologyRecovery, CandidateDatabaseInstance, ClusterInfo, Instance, KVPair, Key, PoolMap,
+    ResolveCache, TopologyRecovery,
+};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -264,6 +267,36 @@ pub(crate) fn analyses(reply: &Reply) -> Printed {
         let warning = one.structure_analysis.unwrap_or_default().into_iter().next();
         let code = if one.analysis == "NoProblem" { warning.unwrap_or(one.analysis) } else { one.analysis };
         format!("{} (cluster {}): {code}", name(&one.analyzed_instance_key), one.cluster_details.cluster_name)
+    })))
+}
+
+/// `number date time CODE failed successor`, `-` for no successor.
+pub(crate) fn recoveries(reply: &Reply) -> Printed {
+    Ok(lines(reply.as_list::<TopologyRecovery>()?.into_iter().map(|one| {
+        let entry = &one.analysis_entry;
+        let successor = one.successor_key.as_ref().and_then(named).unwrap_or_else(|| "-".to_owned());
+        let failed = name(&entry.analyzed_instance_key);
+        format!("{} {} {} {failed} {successor}", one.id, one.recovery_start_timestamp, entry.analysis)
+    })))
+}
+
+/// As for analyses, with the number of the recovery that is in the way.
+pub(crate) fn blocked(reply: &Reply) -> Printed {
+    Ok(lines(reply.as_list::<BlockedTopologyRecovery>()?.into_iter().map(|one| {
+        let by = match one.blocking_recovery_id {
+            0 => String::new(),
+            id => format!(", by recovery {id}"),
+        };
+        format!("{} (cluster {}): {}{by}", name(&one.failed_instance_key), one.cluster_name, one.analysis)
+    })))
+}
+
+/// `date time what host:port message`, `-` for no instance.
+pub(crate) fn audit(reply: &Reply) -> Printed {
+    Ok(lines(reply.as_list::<Audit>()?.into_iter().map(|one| {
+        let key = named(&one.audit_instance_key).unwrap_or_else(|| "-".to_owned());
+        let message = one.message.replace(char::is_control, " ");
+        format!("{} {} {key} {message}", one.audit_timestamp, one.audit_type)
     })))
 }
 

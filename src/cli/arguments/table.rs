@@ -113,7 +113,7 @@ pub(crate) const FLAGS: &[Flag] = &[
     of(value("kind", "KIND", "Jobs of this kind"), &["jobs"]),
     of(value("lane", "LANE", "Jobs of this lane, queue/datacenter"), &["jobs"]),
     of(value("limit", "N", "Rows shown at most"), &["jobs", "leadership", "operations"]),
-    of(value("page", "N", "Page of twenty rows, from 0"), &["recoveries", "detections"]),
+    of(value("page", "N", "Page of twenty rows, from 0"), &["recoveries", "detections", "audit"]),
     of(value("flavor", "FLAVOR", "mysql or mariadb [default: mysql]"), &["sandbox"]),
     of(value("replicas", "N", "Replicas below the primary [default: 3]"), &["sandbox"]),
     of(value("dir", "DIR", "Directory of the sandbox [default: orchestrator-sandbox]"), &["sandbox"]),

@@ -66,6 +66,15 @@ async fn what_makes_no_sense_is_refused_with_the_reason() {
         let kept =
             "SELECT COUNT(*) FROM audit WHERE audit_type = 'recover' AND message LIKE 'refused: %nothing is wrong%'";
         assert_eq!(site.number(kept).await, 2, "db1 and db3");
+        let audit = site.ok("audit -i db1").await;
+        assert!(audit.starts_with("WHEN") && audit.contains("dba@db1") && audit.contains("refused: "), "{audit}");
+        let newest: serde_json::Value = serde_json::from_str(&site.ok("audit --json").await).expect("JSON");
+        assert_eq!(
+            (&newest[0]["audit_type"], &newest[0]["instance"]),
+            (&"graceful-master-takeover".into(), &().into())
+        );
+        assert_eq!(site.ok("audit-recovery").await, site.ok("recoveries").await);
+        assert_eq!(site.ok("audit-failure-detection").await, site.ok("detections").await);
     }
 }
 

@@ -62,4 +62,5 @@ pub(super) const COMMANDS: &[Command] = &[
         summary: "Give the cluster of an instance an alias by hand",
         run: Run::Own("-i INSTANCE -a ALIAS", own::set_cluster_alias),
     },
+    read("audit", "audit[/instance/{i}]", print::audit, "List what was done lately, of an instance or of all"),
 ];

@@ -9,7 +9,8 @@ const fn missing(name: &'static str, instead: &'static str) -> Command {
 /// It needs the backend.
 const THERE: &str = "Run it with orchestrator, where the backend can be reached";
 const HERE: &str = "It concerns the machine it runs on: use orchestrator there";
-const RECOVERIES: &str = "Run it with orchestrator, or ask for -c api -P audit-recovery, or for v2/recoveries";
+const RECOVERY: &str = "Run it with orchestrator, or ask for -c api -P v2/recoveries/NUMBER; recoveries lists them";
+const SINGLE_THREAD: &str = "Run it with orchestrator, or post it to /api/v2/operations";
 const JOBS: &str = "Run it with orchestrator, or ask for -c api -P v2/jobs";
 
 pub(super) const COMMANDS: &[Command] = &[
@@ -28,10 +29,13 @@ pub(super) const COMMANDS: &[Command] = &[
     missing("leadership", "Run it with orchestrator, or ask for -c api -P v2/leadership/terms"),
     missing("plan", "Run it with orchestrator, or use /api/v2/plans"),
     missing("instance-status", "It is the bracketed part of a line of topology"),
-    missing("recoveries", RECOVERIES),
-    missing("recovery", RECOVERIES),
-    missing("detections", "Run it with orchestrator, or ask for -c api -P audit-failure-detection"),
-    missing("blocked-recoveries", "Run it with orchestrator, or ask for -c api -P blocked-recoveries"),
+    missing("recovery", RECOVERY),
+    missing("explain", "Run it with orchestrator, or ask for -c api -P v2/clusters/CLUSTER/explain"),
+    missing("operations", "Run it with orchestrator, or ask for -c api -P v2/operations"),
+    missing("start-replica-io-thread", SINGLE_THREAD),
+    missing("stop-replica-io-thread", SINGLE_THREAD),
+    missing("start-replica-sql-thread", SINGLE_THREAD),
+    missing("stop-replica-sql-thread", SINGLE_THREAD),
     missing("ack-recovery", "Use ack-cluster-recoveries, or ask for -c api -P 'ack-recovery/NUMBER?comment=WHY'"),
     missing("get-cluster-heuristic-lag", THERE),
     missing("which-cluster-gh-ost-replicas", THERE),

@@ -5,6 +5,24 @@ use crate::print;
 
 pub(super) const COMMANDS: &[Command] = &[
     read("replication-analysis", "replication-analysis", print::analyses, "List what is wrong, and where"),
+    read(
+        "recoveries",
+        "audit-recovery",
+        print::recoveries,
+        "List the latest recoveries: number, time, code, failed, successor",
+    ),
+    read(
+        "detections",
+        "audit-failure-detection",
+        print::recoveries,
+        "List the latest detected failures, in the same way",
+    ),
+    read(
+        "blocked-recoveries",
+        "blocked-recoveries",
+        print::blocked,
+        "List recoveries that are held back at the moment",
+    ),
     change("recover", "recover/{i}[/{d}]", print::key, "Recover from the failure of an instance"),
     change("recover-lite", "recover-lite/{i}[/{d}]", print::key, "The same without hooks"),
     change(

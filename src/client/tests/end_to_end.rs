@@ -256,7 +256,12 @@ async fn recoveries(site: &Site) -> Result<()> {
         ensure!(site.ok(line).await? == printed, "{line}");
     }
     ensure!(site.ok("api -P audit-recovery").await? == "[]\n", "none yet");
-    ensure!(site.fails("recoveries").await?.contains("not offered over HTTP"), "recoveries");
+    for word in ["recoveries", "audit-recovery", "detections", "blocked-recoveries"] {
+        ensure!(site.ok(word).await?.is_empty(), "{word}: none yet");
+    }
+    ensure!(site.ok("audit").await?.contains("tag"), "what was done");
+    ensure!(site.fails("explain").await?.contains("v2/clusters/CLUSTER/explain"), "how to get it");
+    ensure!(site.fails("recovery").await?.contains("not offered over HTTP"), "recovery");
     Ok(())
 }
 
