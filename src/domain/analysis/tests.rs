@@ -27,6 +27,20 @@ fn policy() -> AnalysisPolicy {
     }
 }
 
+/// Whoever is woken by a code finds what it means and what to do, by its whole name.
+#[test]
+fn every_code_is_explained() {
+    let meaning = include_str!("../../../docs/analyses.md");
+    let runbook = include_str!("../../../ops/runbooks/analyses.md");
+    // The last belongs to the vocabulary and is never found.
+    let said = |code: &&Code| !matches!(code, Code::NoProblem | Code::MasterWithoutReplicas);
+    for code in Code::ALL.iter().filter(said) {
+        let name = format!("`{code}`");
+        assert!(meaning.contains(&name), "docs/analyses.md does not know {name}");
+        assert!(runbook.contains(&name), "ops/runbooks/analyses.md does not know {name}");
+    }
+}
+
 /// The findings of the drawing that say anything, by key: `m: DeadMaster`.
 fn found(text: &str) -> Vec<String> {
     found_with(text, &BTreeMap::new(), &policy())
