@@ -79,7 +79,7 @@ pub(crate) fn answer(
 /// What could not be read, and why.
 fn missing(learned: &Learned) -> Vec<String> {
     let refused = learned.refused.iter().map(|(ask, error)| format!("{ask}: {error}"));
-    refused.chain(learned.hung.iter().map(|(_, error)| error.to_string())).collect()
+    refused.chain(learned.hung.iter().map(|hung| hung.1.clone())).collect()
 }
 
 /// The name the server goes by, with the port we used.

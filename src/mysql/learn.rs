@@ -51,7 +51,7 @@ pub(crate) struct Learned {
     pub(crate) asks_semi_sync: bool,
     /// The position of the binary log is not asked for until then, and why: the question hung. Each such question stays
     /// behind on the server, as a session that waits.
-    pub(crate) hung: Option<(Instant, Box<str>)>,
+    pub(crate) hung: Option<Box<(Instant, String)>>,
     identity: Option<Identity>,
     due_at: Instant,
     settings_version: u64,
@@ -146,7 +146,7 @@ impl Learned {
 
     /// Another probe begins: a question that hung is asked again now and then.
     pub(crate) fn tire_of_hanging(&mut self) {
-        self.hung.take_if(|(until, _)| Instant::now() >= *until);
+        self.hung.take_if(|hung| Instant::now() >= hung.0);
     }
 
     /// The statements of each probe. `is_new_connection`: the server may have restarted.

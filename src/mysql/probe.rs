@@ -377,7 +377,7 @@ impl Talk<'_> {
         if !learned.version.has(Fact::MariaDbGtid) || !semi_sync::waits(&live(learned, answers)?) {
             return Err(failure);
         }
-        learned.hung = Some((Instant::now() + HUNG_FOR, failure.message.into()));
+        learned.hung = Some(Box::new((Instant::now() + HUNG_FOR, failure.message)));
         Ok(())
     }
 

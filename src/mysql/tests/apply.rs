@@ -12,6 +12,8 @@ mod deadlines;
 mod gtids;
 #[path = "apply/orders.rs"]
 mod orders;
+#[path = "apply/receivers.rs"]
+mod receivers;
 #[path = "apply/source.rs"]
 mod source;
 #[path = "apply/switches.rs"]

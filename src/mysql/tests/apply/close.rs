@@ -150,6 +150,9 @@ async fn a_primary_whose_commits_wait_answers_probes() {
         let (topology, prober) = (waits_for_nobody(flavor).await, prober(settings()));
         let server = &topology["a"];
         facts_of(&prober, server).await;
+        if flavor == Flavor::MariaDb {
+            server.execute("SET GLOBAL rpl_semi_sync_master_wait_point = AFTER_SYNC").await.expect("lossless");
+        }
         let _writers = writers_that_wait(server).await;
         let start = Instant::now();
         loop {
