@@ -94,7 +94,7 @@ impl Job for RestartReceivers {
             Begun::Run { run, operation, tokens } => {
                 let config = ctx.config.get();
                 let work = Work { ctx: &ctx, config: &config, attempt: &attempt, operation: *operation, run, claim };
-                Box::pin(Restarting { work, of, tokens, baseline: Baseline::new() }.to_the_end()).await
+                Box::pin(Restarting { work, of, tokens, baseline: Baseline::new() }.carry_out()).await
             }
         }
     }
@@ -120,7 +120,7 @@ enum Found {
 }
 
 impl Restarting<'_> {
-    async fn to_the_end(mut self) -> Result<serde_json::Value, JobError> {
+    async fn carry_out(mut self) -> Result<serde_json::Value, JobError> {
         let found = if self.work.run.number > 1 {
             self.work.wait_for_the_lost().await?;
             let ran = self.work.operation.baseline.clone().unwrap_or_default();
