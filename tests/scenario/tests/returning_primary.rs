@@ -70,7 +70,8 @@ impl Scene {
             Self::Errant => self.apart(incident, &blow, FormerState::Errant, &own).await?,
             Self::Unwanted => self.apart(incident, &blow, FormerState::Fenced, "").await?,
         }
-        if !matches!(self, Self::Clean) {
+        // The others come back as replicas, or are the last.
+        if matches!(self, Self::Errant) {
             incident.replace(&blow.victim).await?;
         }
         Ok(())
