@@ -171,7 +171,7 @@ impl Recovering<'_> {
             match step.action {
                 Action::SetSemiSync { side: SemiSyncSide::Replica, enabled: true } => expected += 1,
                 Action::SetSemiSync { side: SemiSyncSide::Replica, enabled: false } => {
-                    expected = expected.saturating_sub(1)
+                    expected = expected.saturating_sub(1);
                 }
                 _ => {}
             }

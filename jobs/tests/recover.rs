@@ -638,6 +638,28 @@ async fn a_takeover_is_finished_by_another_worker_whenever_the_first_is_lost(#[c
     Ok(())
 }
 
+/// Nobody else could give the old primary its credentials once the new one has forgotten its source.
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_only_replica_takes_over_though_its_worker_is_lost(#[case] flavor: Flavor) -> Result<()> {
+    let fleet = Fleet::start(flavor, "a\n b", with_credentials()).await?;
+    let (mut old, mut new) = ("a", "b");
+    for steps_into in 1..=3 {
+        fleet.discover().await;
+        fleet.place(old).await?;
+        let id = fleet.open(old, &Asked { candidate: Some(fleet.key(new)), ..GRACEFUL }).await?;
+        fleet.lose(id, Phase::Repointing, steps_into).await?;
+        let outcome = carry_out(&fleet.ctx, id, "w2").await;
+        let told = fleet.timeline(id).await?;
+        assert_eq!(outcome.with_context(|| format!("{told:#?}"))?.outcome, "recovered", "{told:#?}");
+        fleet.check_primary(new, &[old]).await.with_context(|| format!("{steps_into} steps: {told:#?}"))?;
+        (old, new) = (new, old);
+    }
+    Ok(())
+}
+
 #[rstest::rstest]
 #[case(Flavor::MySql)]
 #[case(Flavor::MariaDb)]
