@@ -114,6 +114,8 @@ async fn round_of(arguments: &Arguments) -> Result<()> {
 fn row(arguments: &Arguments, ridden: &Ridden, most: i64) -> String {
     let seconds = |time: Duration| format!("{:.2}", time.as_secs_f64());
     let targets = match (ridden.median() <= MEDIAN, ridden.last() <= LAST) {
+        // Before the others know of a silent one, their own patience must end.
+        _ if !matches!(arguments.death, Death::Refuse) => "none",
         (true, true) => "met",
         _ if !ridden.held_back.is_empty() => "held back",
         _ => "missed",

@@ -21,6 +21,8 @@ use crate::wait;
 
 /// Servers per cluster.
 pub const CLUSTER: usize = 4;
+/// How long replicas wait for a source that is silent; of one that is closed they know at once. What comes before is theirs, not ours.
+pub const PATIENCE: Duration = Duration::from_secs(4);
 /// Everything is known, at the least; and for each hundred servers.
 const KNOWN_LIMIT: Duration = Duration::from_secs(60);
 const KNOWN_LIMIT_PER_HUNDRED: Duration = Duration::from_secs(5);
@@ -100,6 +102,7 @@ impl Storm {
             cluster_size: CLUSTER,
             mariadb_share: 0.3,
             semi_sync_share: 0.2,
+            replica_net_timeout: PATIENCE,
             ..FleetSpec::default()
         })?;
         let mut settings = json!({

@@ -45,9 +45,9 @@ impl Change {
                     set(facts.server, *switch, *on);
                 }
             }
-            Self::Stop(threads) => run(facts.server, *threads, false),
+            Self::Stop(threads) => run(facts, *threads, false),
             Self::Start(_) if !role.is_replica() => return Err(not_a_replica(facts)),
-            Self::Start(threads) => run(facts.server, *threads, true),
+            Self::Start(threads) => run(facts, *threads, true),
             Self::Source { host, port } => {
                 stopped(facts)?;
                 if host.is_some() || port.is_some() {
@@ -80,12 +80,16 @@ fn set(server: &Server, switch: Switch, on: bool) {
     }
 }
 
-fn run(server: &Server, threads: Threads, on: bool) {
+fn run(facts: &Facts<'_>, threads: Threads, on: bool) {
+    let role = &facts.server.role;
     if threads.receiver {
-        server.role.set(Switch::Receiver, on);
+        if on && !role.is(Switch::Receiver) {
+            role.receives_since_ms.store(facts.shared.now_ms(), Ordering::Relaxed);
+        }
+        role.set(Switch::Receiver, on);
     }
     if threads.applier {
-        server.role.set(Switch::Applier, on);
+        role.set(Switch::Applier, on);
     }
 }
 

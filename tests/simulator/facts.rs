@@ -53,7 +53,19 @@ impl<'a> Facts<'a> {
 
     /// Does the replication stream from the source flow, as far as this replica knows?
     pub(crate) fn hears_source(&self) -> bool {
-        self.is(Switch::Receiver) && self.source().is_some_and(|source| linked(self.shared, source))
+        // A new connection to a silent server is none.
+        let since = self.server.role.receives_since_ms.load(Ordering::Relaxed);
+        let hears = |source: &Server| {
+            linked(self.shared, source) && (source.mode().replicates() || since <= source.changed_at_ms())
+        };
+        self.is(Switch::Receiver) && self.source().is_some_and(hears)
+    }
+
+    /// Microseconds since anything came from the source; heartbeats come all the time.
+    pub(crate) fn quiet_micros(&self) -> i64 {
+        let silent = self.source().filter(|source| !source.mode().replicates());
+        let millis = silent.map_or(0, |source| self.shared.now_ms().saturating_sub(source.changed_at_ms()));
+        i64::try_from(millis.saturating_mul(1000)).unwrap_or(i64::MAX)
     }
 
     pub(crate) fn transactions(&self) -> u64 {

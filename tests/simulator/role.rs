@@ -43,6 +43,8 @@ pub(crate) struct Role {
     switches: AtomicU8,
     /// Milliseconds after the start of the fleet at which it began to take writes.
     pub(crate) opened_at_ms: AtomicU64,
+    /// Milliseconds after the start of the fleet at which its receiver was started.
+    pub(crate) receives_since_ms: AtomicU64,
     /// Transactions of the cluster's history that this server has.
     pub(crate) executed: AtomicU64,
     /// MariaDB: of those, the ones it had replicated when it forgot its source.
@@ -65,6 +67,7 @@ impl Role {
             elsewhere: Mutex::default(),
             switches: AtomicU8::new(switches),
             opened_at_ms: AtomicU64::new(0),
+            receives_since_ms: AtomicU64::new(0),
             executed: AtomicU64::new(executed),
             replicated: AtomicU64::new(0),
         }

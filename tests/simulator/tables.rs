@@ -202,6 +202,7 @@ pub(crate) fn find(dialect: Dialect, schema: &str, name: &str) -> Result<&'stati
         }
         (Dialect::MySql, "performance_schema", "replication_group_members") => &GROUP_MEMBERS,
         (Dialect::MySql, "performance_schema", "replication_connection_configuration") => &replication::CONNECTION,
+        (Dialect::MySql, "performance_schema", "replication_connection_status") => &replication::RECEPTION,
         (Dialect::MySql, "mysql", "slave_master_info") => &replication::CREDENTIALS,
         (Dialect::MariaDb, "information_schema", "global_status" | "session_status") => &STATUS_MARIADB,
         (Dialect::MariaDb, "information_schema", "global_variables" | "session_variables") => &VARIABLES_MARIADB,

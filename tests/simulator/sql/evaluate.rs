@@ -309,7 +309,8 @@ impl Function {
             Self::If => arguments.iter().skip(1).map(|expr| expr.kind(select)).fold(Kind::Null, Kind::or),
             Self::NullIf => arguments.first().map_or(Kind::Null, |expr| expr.kind(select)),
             Self::ConnectionId => Kind::UInt,
-            Self::Length | Self::ToNumber => Kind::Int,
+            Self::Length | Self::MicrosBetween | Self::ToNumber => Kind::Int,
+            Self::Greatest => arguments.first().map_or(Kind::Null, |expr| expr.kind(select)),
             Self::Now(scale) => Kind::Time(scale),
             Self::UnixTimestamp => match arguments.first().map(|expr| expr.kind(select)) {
                 Some(Kind::Time(scale)) if scale > 0 => Kind::Decimal(scale),
@@ -348,6 +349,11 @@ impl Function {
                 Value::text(text(0).chars().take(usize::try_from(number(1)).unwrap_or(0)).collect::<String>())
             }
             Self::Length => Value::Int(i64::try_from(text(0).len()).unwrap_or(i64::MAX)),
+            Self::Greatest => Aggregate::Max.fold(values.iter().cloned()),
+            Self::MicrosBetween => match values {
+                [Value::Time(from), Value::Time(to)] => Value::Int(to - from),
+                _ => Value::Null,
+            },
             Self::Lower => Value::text(text(0).to_lowercase()),
             Self::Upper => Value::text(text(0).to_uppercase()),
             Self::Replace => Value::text(text(0).replace(&*text(1), &text(2))),

@@ -212,13 +212,36 @@ impl Parser<'_> {
         let _ = self.word("AS");
         if let Some(Token::Word(word)) = self.peek()
             && !CLAUSES.contains(&word.to_ascii_uppercase().as_str())
+            && !word.eq_ignore_ascii_case("JOIN")
         {
             self.at += 1;
         }
         if schema.is_empty() && name.eq_ignore_ascii_case("dual") {
             return Ok(None);
         }
-        tables::find(self.dialect, &schema, &name).map(Some)
+        let table = tables::find(self.dialect, &schema, &name)?;
+        if self.word("JOIN") {
+            self.joined()?;
+        }
+        Ok(Some(table))
+    }
+
+    /// After JOIN: `schema.table alias USING (column)`. The first table holds the columns of the second where one is asked
+    /// with the other.
+    fn joined(&mut self) -> Result<(), SqlError> {
+        let schema = self.name()?;
+        if !self.mark(".") {
+            return Err(self.syntax());
+        }
+        let name = self.name()?;
+        tables::find(self.dialect, &schema, &name)?;
+        if !self.word("USING") {
+            self.name()?;
+            if !self.word("USING") {
+                return Err(self.syntax());
+            }
+        }
+        if self.mark("(") && self.name().is_ok() && self.mark(")") { Ok(()) } else { Err(self.syntax()) }
     }
 
     fn name(&mut self) -> Result<String, SqlError> {
@@ -327,6 +350,15 @@ mod tests {
             ("SELECT @@nonsense", Some(1193), Some(1193)),
             ("SELECT * FROM performance_schema.replication_group_members", None, Some(1146)),
             ("SELECT nonsense FROM information_schema.processlist", Some(1054), Some(1054)),
+            (
+                "SELECT told.HEARTBEAT_INTERVAL, TIMESTAMPDIFF(MICROSECOND, GREATEST(heard.LAST_HEARTBEAT_TIMESTAMP, \
+                 heard.LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP), NOW(6)) \
+                 FROM performance_schema.replication_connection_status heard \
+                 JOIN performance_schema.replication_connection_configuration told USING (CHANNEL_NAME) \
+                 WHERE CHANNEL_NAME = ''",
+                None,
+                Some(1146),
+            ),
             ("START REPLICA", None, None),
             ("STOP SLAVE IO_THREAD", Some(1064), None),
             ("RESET REPLICA ALL FOR CHANNEL ''", None, None),

@@ -3,15 +3,13 @@
 //! The column lists are those of MySQL 9.7.4 and MariaDB 10.11 in their order, with their types.
 
 use super::{Column, Rows, Table, column, text, uint, uint32};
-use crate::facts::{Facts, server_id, uuid};
+use crate::facts::{Facts, now_micros, server_id, uuid};
 use crate::role::{Follows, Switch};
 use crate::server::Dialect;
 use crate::sql::{Kind, Value};
 
 /// The user replicas log in with.
 pub(super) const USER: &str = "repl";
-/// How often a silent source says that it is there.
-const HEARTBEAT_SECONDS: f64 = 30.0;
 
 const fn real(name: &'static str) -> Column {
     column(name, Kind::Real)
@@ -264,7 +262,7 @@ fn own_status(facts: &Facts<'_>, columns: &'static [Column]) -> Rows {
         "Using_Gtid" => Value::text("Slave_Pos"),
         "Parallel_Mode" => Value::text("optimistic"),
         "Max_relay_log_size" => Value::UInt(1_073_741_824),
-        "Slave_heartbeat_period" => Value::Real(HEARTBEAT_SECONDS),
+        "Slave_heartbeat_period" => Value::Real(heartbeat_seconds(facts)),
         _ if matches!(column.kind, Kind::Text(_)) => Value::text(""),
         _ => Value::UInt(0),
     };
@@ -287,7 +285,38 @@ pub(super) static CONNECTION: Table =
 
 fn connection(facts: &Facts<'_>) -> Rows {
     let row = |(host, port): (String, u16)| {
-        vec![Value::text(""), Value::text(host), Value::UInt(u64::from(port)), Value::Real(HEARTBEAT_SECONDS)]
+        vec![Value::text(""), Value::text(host), Value::UInt(u64::from(port)), Value::Real(heartbeat_seconds(facts))]
+    };
+    Rows::Cells(source_name(facts).map(row).into_iter().collect())
+}
+
+/// How often an idle source says that it is there: twice within a replica's patience.
+fn heartbeat_seconds(facts: &Facts<'_>) -> f64 {
+    facts.shared.spec.replica_net_timeout.as_secs_f64() / 2.0
+}
+
+/// As joined with `replication_connection_configuration` by channel: that is how it is asked.
+static RECEPTION_COLUMNS: [Column; 6] = [
+    text("CHANNEL_NAME"),
+    real("HEARTBEAT_INTERVAL"),
+    uint("COUNT_RECEIVED_HEARTBEATS"),
+    text("QUEUEING_TRANSACTION"),
+    column("LAST_HEARTBEAT_TIMESTAMP", Kind::Time(6)),
+    column("LAST_QUEUED_TRANSACTION_END_QUEUE_TIMESTAMP", Kind::Time(6)),
+];
+pub(super) static RECEPTION: Table =
+    Table { name: "replication_connection_status", columns: &RECEPTION_COLUMNS, rows: reception };
+
+fn reception(facts: &Facts<'_>) -> Rows {
+    let row = |_| {
+        vec![
+            Value::text(""),
+            Value::Real(heartbeat_seconds(facts)),
+            Value::UInt(facts.shared.now_ms() / 1000),
+            Value::text(""),
+            Value::Time(now_micros() - facts.quiet_micros()),
+            Value::Time(0),
+        ]
     };
     Rows::Cells(source_name(facts).map(row).into_iter().collect())
 }

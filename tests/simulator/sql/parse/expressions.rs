@@ -132,6 +132,9 @@ impl Parser<'_> {
         match upper.as_str() {
             "COUNT" | "MAX" | "MIN" | "SUM" => self.aggregate(&upper),
             "CAST" => self.cast(),
+            "TIMESTAMPDIFF" if self.word("MICROSECOND") && self.mark(",") => {
+                Ok(Expr::Call(Function::MicrosBetween, self.arguments()?))
+            }
             _ => {
                 let arguments = self.arguments()?;
                 function(&upper, arguments)
@@ -213,6 +216,7 @@ fn function(name: &str, mut arguments: Vec<Expr>) -> Result<Expr, SqlError> {
         "CONCAT" => (Function::Concat, 1),
         "CONNECTION_ID" => (Function::ConnectionId, 0),
         "DATABASE" | "SCHEMA" => (Function::Database, 0),
+        "GREATEST" => (Function::Greatest, 2),
         "IF" => (Function::If, 3),
         "LEFT" => (Function::Left, 2),
         "LENGTH" | "CHAR_LENGTH" => (Function::Length, 1),
