@@ -354,7 +354,7 @@ impl Talk<'_> {
             return Ok(None);
         }
         if let Some(failure) = answers.hung.take() {
-            self.bear(learned, &answers, failure)?;
+            bear(learned, &answers, failure)?;
         }
         let registered = Registered::read(answers.rows(Ask::Replicas));
         learned.refused.extend(answers.refused.clone());
@@ -368,17 +368,6 @@ impl Talk<'_> {
             answers.extend(later);
         }
         assemble::answer(settings, self.key, learned, &answers, registered).map(Some)
-    }
-
-    /// The server told everything but where its binary log ends. Behind commits that wait for semi-sync acknowledgements
-    /// MariaDB cannot tell that, for as long as they wait, and is alive nevertheless: a replaced primary that comes back so must
-    /// be closed, which begins with seeing it. Anywhere else a log that nobody gets at is a failure.
-    fn bear(&self, learned: &mut Learned, answers: &Answers, failure: ProbeFailure) -> Result<(), ProbeFailure> {
-        if !learned.version.has(Fact::MariaDbGtid) || !semi_sync::waits(&live(learned, answers)?) {
-            return Err(failure);
-        }
-        learned.hung = Some(Box::new((Instant::now() + HUNG_FOR, failure.message)));
-        Ok(())
     }
 
     async fn send(&mut self, statements: &[batch::Statement<'_>]) -> Result<Answers, ProbeFailure> {
@@ -401,6 +390,17 @@ impl Talk<'_> {
             Err(_) => Err(failure::timed_out(Stage::Read, limit)),
         }
     }
+}
+
+/// The server told everything but where its binary log ends. Behind commits that wait for semi-sync acknowledgements
+/// MariaDB cannot tell that, for as long as they wait, and is alive nevertheless: a replaced primary that comes back so must
+/// be closed, which begins with seeing it. Anywhere else a log that nobody gets at is a failure.
+fn bear(learned: &mut Learned, answers: &Answers, failure: ProbeFailure) -> Result<(), ProbeFailure> {
+    if !learned.version.has(Fact::MariaDbGtid) || !semi_sync::waits(&live(learned, answers)?) {
+        return Err(failure);
+    }
+    learned.hung = Some(Box::new((Instant::now() + HUNG_FOR, failure.message)));
+    Ok(())
 }
 
 fn live<'r>(learned: &Learned, answers: &'r Answers) -> Result<Live<'r, Row>, ProbeFailure> {

@@ -20,6 +20,8 @@ use store::recoveries::{FAILURE_BLOCK, Kind, Recovery};
 
 /// The receivers of one source are asked about, and restarted, at most this often.
 const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
+/// Sources that this is done about at once. It mostly waits for heartbeats, in places that recoveries need.
+const RESTARTS_AT_ONCE: usize = 8;
 
 /// What is so in the whole fleet at one moment.
 #[derive(Debug, Default)]
@@ -108,6 +110,7 @@ impl Circumstances {
             && !self.maintenance.iter().any(|one| one.key == finding.key && one.operation.is_none())
             && !self.under_way.iter().any(|one| one.cluster_name == finding.cluster_name)
             && !self.restarts.iter().any(|one| one.instance == finding.key)
+            && self.restarts.iter().filter(|one| !one.has_ended).count() < RESTARTS_AT_ONCE
     }
 
     /// Counts a recovery that was opened since this was read.

@@ -360,8 +360,10 @@ impl Incident {
                    FROM recovery r UNION ALL \
                    SELECT CONCAT(e.recovery_id, ' ', e.noted_at, ' ', e.kind, ': ', e.text) FROM recovery_event e UNION ALL \
                    SELECT CONCAT('blocked: ', b.code, ' ', b.reason) FROM recovery_blocked b UNION ALL \
-                   SELECT CONCAT('operation ', o.id, ' ', o.word, ' ', o.hostname, ':', o.port, ' ', o.state, ' ', COALESCE(o.outcome, '')) \
+                   SELECT CONCAT('operation ', o.id, ' ', o.word, ' asked for ', o.created_at, ', ended ', COALESCE(o.finished_at, 'never'), ' ', o.hostname, ':', o.port, ' ', o.state, ' ', COALESCE(o.outcome, '')) \
                    FROM operation o UNION ALL \
+                   SELECT CONCAT('step of ', s.operation_id, ' ', s.begun_at, ' to ', COALESCE(s.ended_at, 'never'), ' ', s.text) \
+                   FROM operation_step s UNION ALL \
                    SELECT CONCAT('former primary ', f.hostname, ':', f.port, ' ', f.state, ' ', COALESCE(f.seen_at, 'never seen'), ' ', f.errant_gtid) \
                    FROM former_primary f UNION ALL \
                    SELECT CONCAT('instance ', i.hostname, ':', i.port, ' failed ', i.failures, ' times: ', i.last_error) FROM instance i";

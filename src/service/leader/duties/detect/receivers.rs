@@ -15,6 +15,11 @@ use crate::leader::{DutyError, Leading};
 /// Who asks for it.
 const OWNER: &str = "orchestrator";
 
+/// Microseconds.
+const NOTICED_BY_THEN: i64 = 300_000;
+/// Asked for per look; the others with the next.
+const MOST: usize = 4;
+
 /// The codes whose answer is worth the disturbance.
 const UNREACHABLE: &[Code] = &[
     Code::UnreachableMaster,
@@ -38,7 +43,9 @@ pub(super) async fn restart(
             && one.counts.hearing > 0
             && circumstances.may_restart_receivers(one, config)
     };
-    for finding in findings.iter().filter(wanted) {
+    // Of a source that was killed they notice by themselves within this time.
+    let lasts = |one: &&&Finding| one.silent_since.is_some_and(|since| circumstances.now() - since >= NOTICED_BY_THEN);
+    for finding in findings.iter().filter(wanted).filter(lasts).take(MOST) {
         let request = Request::RestartReceivers { of: finding.key.clone() };
         let new = NewOperation { request: &request, dry_run: false, cluster_name: &finding.cluster_name, actor: OWNER };
         let mut transaction = leading.fenced().await?;
