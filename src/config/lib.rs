@@ -43,6 +43,7 @@ mod detection;
 mod discovery;
 mod document;
 mod documentation;
+mod doubts;
 mod expand;
 mod filter;
 mod general;

@@ -159,7 +159,7 @@ fn merge(
         }
         return Err(ConfigError::Invalid { problems });
     }
-    warnings.extend(validate::doubts(&settings));
+    warnings.extend(crate::doubts::find(&settings));
     let order: Vec<&str> = keys().map(|key| key.name).collect();
     set.sort_by_key(|set| order.iter().position(|name| *name == set.name));
     Ok(Loaded { settings: Arc::new(settings), patterns: Arc::new(patterns), files, set, warnings })
