@@ -14,6 +14,7 @@
 //! opened again. From then on it goes forward only, because the successor may have been opened.
 
 mod close;
+mod commits;
 mod journal;
 mod lists;
 mod open;
@@ -124,6 +125,8 @@ struct Recovering<'a> {
     looked: bool,
     /// The order that opens the chosen one for writes may have been sent.
     opening_begun: bool,
+    /// Running once the successor is open.
+    first_commit: Option<commits::FirstCommit>,
     /// Who took part, and what became of it.
     done: Done,
 }
@@ -162,7 +165,17 @@ impl<'a> Recovering<'a> {
             errors: row.errors.clone(),
             outage: row.outage.clone().and_then(|outage| serde_json::from_value(outage).ok()),
         };
-        Self { work, row, tokens, held: BTreeMap::new(), journal, looked: false, opening_begun: false, done }
+        Self {
+            work,
+            row,
+            tokens,
+            held: BTreeMap::new(),
+            journal,
+            looked: false,
+            opening_begun: false,
+            first_commit: None,
+            done,
+        }
     }
 
     async fn run_to_the_end(mut self, only_finish: bool) -> Result<serde_json::Value, JobError> {

@@ -23,7 +23,12 @@ pub struct Outage {
     pub not_after: DbMicros,
     /// The new primary took writes.
     pub until: DbMicros,
-    /// The best guess: from `not_after`, which the watch of primaries sets within a moment.
+    /// The last commit of the old primary that reached a replica, by this process' clock of the backend. `None`: nobody tells.
+    pub last_commit: Option<DbMicros>,
+    /// The first commit of clients on the new primary, if it was seen while the recovery went on.
+    pub first_commit: Option<DbMicros>,
+    /// The best guess: from the last commit, if the old primary gave no sign of life after it, else from `not_after`, which the
+    /// watch of primaries sets within a moment; to the first commit, if one was seen, else to `until`.
     pub seconds: f64,
     /// It cannot have been longer than this.
     pub at_most_seconds: f64,
@@ -40,12 +45,35 @@ impl Outage {
         Self::between(seen, silent, until)
     }
 
+    /// A commit of the old primary was received then.
+    pub(super) fn begins_after(&mut self, last_commit: DbMicros) {
+        self.last_commit = Some(last_commit);
+        self.count();
+    }
+
+    /// Clients were seen to commit on the new primary.
+    pub(super) fn ends_with(&mut self, first_commit: DbMicros) {
+        self.first_commit = Some(first_commit);
+        self.count();
+    }
+
+    fn count(&mut self) {
+        let seconds = |from: DbMicros, to: DbMicros| (to - from).max(0) as f64 / 1e6;
+        // A commit older than the last answer says only that clients were idle.
+        let last = self.last_commit.filter(|at| *at >= self.not_before);
+        let end = self.first_commit.map_or(self.until, |at| at.max(self.until));
+        self.seconds = seconds(last.unwrap_or(self.not_after), end);
+        self.at_most_seconds = seconds(last.unwrap_or(self.not_before), end).max(self.seconds);
+    }
+
     fn between(not_before: DbMicros, not_after: DbMicros, until: DbMicros) -> Self {
         let seconds = |from: DbMicros| (until - from).max(0) as f64 / 1e6;
         Self {
             not_before,
             not_after,
             until,
+            last_commit: None,
+            first_commit: None,
             seconds: seconds(not_after),
             at_most_seconds: seconds(not_before),
             is_write_pause: false,
@@ -63,7 +91,14 @@ impl fmt::Display for Outage {
         if self.is_write_pause {
             write!(f, "nobody could write for {:.3} s", self.seconds)
         } else {
-            write!(f, "nobody could write for about {:.3} s ({:.3} s at most)", self.seconds, self.at_most_seconds)
+            let from =
+                if self.last_commit.is_some_and(|at| at >= self.not_before) { "last commit" } else { "first silence" };
+            let to = if self.first_commit.is_some() { "first commit" } else { "opening" };
+            let (seconds, at_most) = (self.seconds, self.at_most_seconds);
+            write!(
+                f,
+                "nobody could write for about {seconds:.3} s ({at_most:.3} s at most), from the {from} to the {to}"
+            )
         }
     }
 }
@@ -97,6 +132,11 @@ impl Recovering<'_> {
     /// Ends recovery and operation, with the locks.
     pub(super) async fn close(&mut self, end: End) -> Result<serde_json::Value, JobError> {
         let (outcome, state, error) = words(&end);
+        let first = self.first_commit.take().and_then(|first| first.seen());
+        if let (Some(first), Some(outage)) = (first, &mut self.done.outage) {
+            outage.ends_with(first);
+            self.journal.note_with(Line::Fact, format!("clients commit again; {outage}"), &self.done.outage);
+        }
         if outcome != Outcome::Recovered {
             self.done.errors.extend((!error.is_empty() && !self.done.errors.contains(&error)).then(|| error.clone()));
             // Only what was tried has failed. Nothing is done to any server from here on: hooks may take their time.
@@ -225,5 +265,24 @@ fn words(end: &End) -> (Outcome, State, String) {
         End::Cancelled => {
             (Outcome::Cancelled, State::Cancelled, "cancelled before a successor was opened for writes".to_owned())
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_outage_goes_from_the_last_commit_to_the_first() {
+        let second = 1_000_000;
+        let mut outage = Outage::between(10 * second, 11 * second, 12 * second);
+        assert_eq!((outage.seconds, outage.at_most_seconds), (1.0, 2.0));
+        outage.begins_after(5 * second);
+        assert_eq!((outage.seconds, outage.at_most_seconds), (1.0, 2.0), "it answered after that: clients were idle");
+        outage.begins_after(21 * second / 2);
+        assert_eq!((outage.seconds, outage.at_most_seconds), (1.5, 1.5));
+        outage.ends_with(13 * second);
+        assert_eq!((outage.seconds, outage.at_most_seconds), (2.5, 2.5));
+        assert!(outage.to_string().ends_with("from the last commit to the first commit"), "{outage}");
     }
 }

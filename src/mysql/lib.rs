@@ -16,6 +16,7 @@ mod assemble;
 mod batch;
 pub mod binlogs;
 mod columns;
+pub mod commits;
 pub mod connect;
 mod dialect;
 mod failure;

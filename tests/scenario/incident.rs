@@ -261,6 +261,14 @@ impl Incident {
         Ok(())
     }
 
+    /// How long clients could not write, as the closed recovery tells it.
+    pub async fn told(&self, blow: &Blow) -> Result<jobs::recover::Outage> {
+        let sql = "SELECT outage FROM recovery WHERE port = ? AND is_successful = 1";
+        let row = sqlx::query(sql).bind(self.server(&blow.victim)?.port()).fetch_one(&self.pool).await?;
+        let text: String = row.try_get_unchecked(0)?;
+        Ok(serde_json::from_str(&text)?)
+    }
+
     /// A new server, empty, takes the place of one that is gone: below the primary, with all it has.
     pub async fn replace(&mut self, gone: &str) -> Result<()> {
         let address = self.server(gone)?.address();

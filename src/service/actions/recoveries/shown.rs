@@ -177,10 +177,12 @@ fn outage(outage: Option<&Value>) -> String {
     if outage.and_then(|outage| outage.get("is_write_pause")).and_then(Value::as_bool) == Some(true) {
         return format!("nobody could write for {seconds:.3} s");
     }
-    match number("at_most_seconds") {
-        Some(longest) => format!("clients could not write for about {seconds:.3} s, {longest:.3} s at most"),
-        None => format!("clients could not write for about {seconds:.3} s"),
-    }
+    // A last commit older than the last answer says only that clients were idle.
+    let last_commit = number("last_commit").filter(|at| number("not_before").is_some_and(|answer| *at >= answer));
+    let from = if last_commit.is_some() { "last commit" } else { "first silence" };
+    let to = if number("first_commit").is_some() { "first commit" } else { "opening" };
+    let longest = number("at_most_seconds").map(|longest| format!(", {longest:.3} s at most")).unwrap_or_default();
+    format!("clients could not write for about {seconds:.3} s{longest}, from the {from} to the {to}")
 }
 
 fn choice(text: &mut String, choice: Option<&Value>) {
