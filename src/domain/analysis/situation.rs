@@ -207,9 +207,7 @@ impl<'a> Situation<'a> {
     /// It waits for acknowledgements of semi-synchronous replicas now.
     pub(super) fn waits_for_acknowledgements(&self) -> bool {
         let semi_sync = &self.instance.facts.semi_sync;
-        self.reach != Reach::Unknown
-            && semi_sync.source_enabled
-            && semi_sync.source_status
+        self.reach != Reach::Unknown && semi_sync.source_enabled && semi_sync.source_status
     }
 
     /// How many must acknowledge. MariaDB has no such number: it waits for one.
