@@ -51,8 +51,8 @@ async fn check_follows(flavor: Flavor) {
     rows_by(&writer, a, 50).await;
     assert!(writer.rows().iter().all(|row| row.server == a.address()), "the others are read-only");
 
-    let killed = Instant::now();
     a.kill().unwrap();
+    let killed = Instant::now();
     assert_eq!(writer.outage(killed), None, "it has not ended");
     // Somebody takes its place: one of the two has all that was acknowledged, or will have when it has applied it.
     let new = loop {
@@ -72,7 +72,9 @@ async fn check_follows(flavor: Flavor) {
 
     let outage = writer.outage(killed).unwrap();
     assert_eq!((&outage.before.server, &outage.after.server), (&a.address(), &new.address()), "{outage:?}");
-    assert!(outage.length >= HELD_BACK && outage.length < HELD_BACK + Duration::from_secs(5), "{outage:?}");
+    // The last row may have come to its writer's notice a moment after the death of the server.
+    let at_least = HELD_BACK - Duration::from_millis(500);
+    assert!(outage.length >= at_least && outage.length < HELD_BACK + Duration::from_secs(5), "{outage:?}");
     // One that does not end at its new primary is not taken for it.
     assert!(writer.outage(outage.after.at).unwrap().length < outage.length);
     writer.stop().await;
