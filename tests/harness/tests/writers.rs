@@ -74,7 +74,10 @@ async fn check_follows(flavor: Flavor) {
     assert_eq!((&outage.before.server, &outage.after.server), (&a.address(), &new.address()), "{outage:?}");
     // The last row may have come to its writer's notice a moment after the death of the server.
     let noticed_late = Duration::from_millis(500);
-    assert!(outage.length + noticed_late >= HELD_BACK && outage.length < HELD_BACK + Duration::from_secs(5), "{outage:?}");
+    assert!(
+        outage.length + noticed_late >= HELD_BACK && outage.length < HELD_BACK + Duration::from_secs(5),
+        "{outage:?}"
+    );
     // One that does not end at its new primary is not taken for it.
     assert!(writer.outage(outage.after.at).unwrap().length < outage.length);
     writer.stop().await;
