@@ -29,6 +29,9 @@ const TREE: &str = "a\n  b\n  c\n  d";
 const NOW: DbMicros = 1_000_000;
 /// Between two rows: a busy application.
 const PAUSE: Duration = Duration::from_millis(1);
+/// Between two rows. Not less: a receiver that is stopped in the middle of a transaction makes MySQL's applier wait for the rest of it
+/// for a minute before it stops, and each order is tried here.
+const WRITE_PAUSE: Duration = Duration::from_millis(10);
 const LIMIT: Duration = Duration::from_secs(30);
 /// What clients may feel on a machine that does other things, too. The target is 300 ms.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
@@ -280,7 +283,7 @@ impl<'a> Takeover<'a> {
 async fn writer(topology: &Topology, first: &str) -> Result<Writer> {
     let mut servers: Vec<&Server> = vec![&topology[first]];
     servers.extend(topology.servers.iter().filter(|(name, _)| name != first).map(|(_, server)| server));
-    let writer = Writer::start_on_any(&servers, 1, PAUSE).await?;
+    let writer = Writer::start_on_any(&servers, 1, WRITE_PAUSE).await?;
     let start = Instant::now();
     while writer.acknowledged().len() < 20 {
         ensure!(start.elapsed() < LIMIT, "nothing is acknowledged");
