@@ -134,6 +134,13 @@ impl Work<'_> {
     }
 }
 
+/// Why nothing of a plan is carried out: what the check finds in it.
+pub(crate) fn unsound(plan: &Plan) -> Option<String> {
+    let flaws = domain::plan::check(plan).err()?;
+    let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
+    Some(format!("the plan is not sound, nothing of it was done: {}", flaws.join("; ")))
+}
+
 /// Adds to a baseline the threads that run now on servers that this plan touches first.
 pub(crate) fn note_running(baseline: &mut Baseline, plan: &Plan, gathered: &Gathered) {
     for key in plan.servers() {

@@ -31,7 +31,7 @@ use store::maintenance::Claim;
 use store::operations::{Begun, State};
 
 use crate::Context;
-use crate::acting::{Expected, Gathered, LOCK_FOR, Tokens, Work, gather, look_again, note_running, options};
+use crate::acting::{Expected, Gathered, LOCK_FOR, Tokens, Work, gather, look_again, note_running, options, unsound};
 use conclusion::{End, state_of};
 pub(crate) use orphans::adopt;
 use put_back::intended;
@@ -185,10 +185,9 @@ impl Work<'_> {
             now: gathered.now,
         };
         let plan = domain::operation::plan(&self.operation.request, &world).map_err(End::refused)?;
-        domain::plan::check(&plan).map_err(|flaws| {
-            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
-            End::Failed(format!("the plan is not sound, nothing was done: {}", flaws.join("; ")))
-        })?;
+        if let Some(flaws) = unsound(&plan) {
+            return Err(End::Failed(flaws));
+        }
         Ok(plan)
     }
 

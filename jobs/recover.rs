@@ -41,7 +41,7 @@ use store::recoveries::{Kind, Phase, Recovery};
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use crate::acting::{Gathered, Hurry, LOCK_FOR, Tokens, Work, gather_around, members, note_running, options};
+use crate::acting::{Gathered, Hurry, LOCK_FOR, Tokens, Work, gather_around, members, note_running, options, unsound};
 pub use close::{Outage, RecoveryOutcome};
 use journal::{Journal, Line};
 pub use open::{OpenError, Opened, open};
@@ -125,6 +125,8 @@ struct Recovering<'a> {
     looked: bool,
     /// The order that opens the chosen one for writes may have been sent.
     opening_begun: bool,
+    /// Asked once the survivors are fenced.
+    last_commit: Option<commits::LastCommit>,
     /// Running once the successor is open.
     first_commit: Option<commits::FirstCommit>,
     /// Who took part, and what became of it.
@@ -173,6 +175,7 @@ impl<'a> Recovering<'a> {
             journal,
             looked: false,
             opening_begun: false,
+            last_commit: None,
             first_commit: None,
             done,
         }
@@ -320,9 +323,8 @@ impl<'a> Recovering<'a> {
 
     /// Why nothing of a plan can be done: it is not sound, or what all of it needs is not locked.
     fn unfit(&self, plan: &Plan) -> Option<String> {
-        if let Err(flaws) = domain::plan::check(plan) {
-            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
-            return Some(format!("the plan is not sound, nothing of it was done: {}", flaws.join("; ")));
+        if let Some(flaws) = unsound(plan) {
+            return Some(flaws);
         }
         let shared = plan.head.iter().chain(&plan.tail).map(|step| &step.on);
         let unlocked = shared.into_iter().find(|key| !self.tokens.contains_key(key))?;

@@ -27,7 +27,9 @@ use store::recoveries::NewEvent;
 use tokio_util::sync::CancellationToken;
 
 use crate::Context;
-use crate::acting::{Eyes, Gathered, LOCK_FOR, Tokens, Work, gather_around, look_again, note_running, options};
+use crate::acting::{
+    Eyes, Gathered, LOCK_FOR, Tokens, Work, gather_around, look_again, note_running, options, unsound,
+};
 
 /// Who does it.
 const OWNER: &str = "orchestrator";
@@ -252,9 +254,8 @@ impl Returning<'_> {
             Ok(None) => return Ok(Acted::AlreadySo),
             Err(refusal) => return Ok(Acted::Not(refusal.to_string())),
         };
-        if let Err(flaws) = domain::plan::check(&plan) {
-            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
-            return Ok(Acted::Not(format!("the plan is not sound: {}", flaws.join("; "))));
+        if let Some(flaws) = unsound(&plan) {
+            return Ok(Acted::Not(flaws));
         }
         let mut baseline = Baseline::new();
         note_running(&mut baseline, &plan, &gathered);

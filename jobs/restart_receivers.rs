@@ -17,7 +17,7 @@
 //! Safe to run twice, or late: it is an operation with locks and steps. Whoever takes it up from a lost worker starts the
 //! receivers that ran before, and nothing else.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ use store::operations::{Begun, Finish, State};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::acting::{Expected, Gathered, Tokens, Work, note_running, options};
+use crate::acting::{Expected, Gathered, Tokens, Work, note_running, options, unsound};
 use crate::policies::planner_policy;
 use crate::{Context, probing};
 
@@ -148,7 +148,11 @@ impl Restarting<'_> {
             return Ok(Found::Nothing(format!("no receiver can be restarted: {}", held.join("; "))));
         }
         let began = Instant::now();
-        let all = self.act(&gathered, &keys.into_iter().collect()).await?;
+        let all = match self.act(&gathered, &keys.into_iter().collect()).await? {
+            Ok(all) if !all.is_empty() => all,
+            Ok(_) => return Ok(Found::Nothing("no receiver could be restarted".to_owned())),
+            Err(why) => return Ok(Found::Nothing(format!("receivers are left as they are: {why}"))),
+        };
         gathered = self.watch(&all, began + LONGEST).await?;
         if let Some(one) = connected(&gathered, &all, &self.of) {
             return Ok(Found::Alive(format!("{one} has connected to {} anew", self.of)));
@@ -161,7 +165,7 @@ impl Restarting<'_> {
     /// is not so, or cannot be told.
     async fn nobody_hears(&self) -> Result<Option<Found>, JobError> {
         let began = Instant::now();
-        let mut marks: std::collections::BTreeMap<InstanceKey, String> = std::collections::BTreeMap::new();
+        let mut marks: BTreeMap<InstanceKey, String> = BTreeMap::new();
         loop {
             let known = self.known().await?;
             if known.get(&self.of).is_none_or(|one| one.check.silent_since.is_none()) {
@@ -199,12 +203,12 @@ impl Restarting<'_> {
         }
     }
 
-    /// Restarts these receivers, side by side; gives those that were.
+    /// Restarts these receivers, side by side; gives those that were, or why nothing was done.
     async fn act(
         &mut self,
         gathered: &Gathered,
         keys: &BTreeSet<InstanceKey>,
-    ) -> Result<BTreeSet<InstanceKey>, JobError> {
+    ) -> Result<Result<BTreeSet<InstanceKey>, String>, JobError> {
         let request = &self.work.operation.request;
         let world = World {
             instances: &gathered.instances,
@@ -216,22 +220,15 @@ impl Restarting<'_> {
         };
         let plan = match receivers::restart(request, &self.of, keys, &world) {
             Ok(plan) => plan,
-            Err(refusal) => {
-                tracing::info!(instance.key = %self.of, %refusal, "receivers are left as they are");
-                return Ok(BTreeSet::new());
-            }
+            Err(refusal) => return Ok(Err(refusal.to_string())),
         };
-        if let Err(flaws) = domain::plan::check(&plan) {
-            let flaws: Vec<String> = flaws.into_iter().map(|flaw| flaw.0).collect();
-            return Err(JobError::give_up(format!(
-                "the plan is not sound, nothing of it was done: {}",
-                flaws.join("; ")
-            )));
+        if let Some(flaws) = unsound(&plan) {
+            return Ok(Err(flaws));
         }
         note_running(&mut self.baseline, &plan, gathered);
         let kept = store::operations::save_plan(&self.work.ctx.pool, self.work.run, &plan, &self.baseline).await;
         self.work.still_ours(kept)?;
-        let mut options = options(gathered, CancellationToken::new(), std::collections::BTreeMap::new());
+        let mut options = options(gathered, CancellationToken::new(), BTreeMap::new());
         options.max_parallel = options.max_parallel.max(keys.len());
         let report = self.work.execute(&plan, gathered, self.tokens.clone(), &options).await?;
         // One that has stopped meanwhile has noticed by itself.
@@ -242,7 +239,7 @@ impl Restarting<'_> {
                 None => drop(restarted.insert(branch.instance)),
             }
         }
-        Ok(restarted)
+        Ok(Ok(restarted))
     }
 
     /// Looks again and again until one of them is connected, all have failed to, or the time is over.
@@ -261,7 +258,7 @@ impl Restarting<'_> {
     }
 
     /// The source and all its replicas, as they are known.
-    async fn known(&self) -> Result<std::collections::BTreeMap<InstanceKey, Instance>, JobError> {
+    async fn known(&self) -> Result<BTreeMap<InstanceKey, Instance>, JobError> {
         let pool = &self.work.ctx.pool;
         let source =
             store::instances::read_many(pool, std::slice::from_ref(&self.of)).await.map_err(JobError::retry)?;
@@ -269,7 +266,7 @@ impl Restarting<'_> {
         Ok(source.into_iter().chain(replicas.instances).map(|one| (one.key.clone(), one)).collect())
     }
 
-    fn replicas(&self, known: &std::collections::BTreeMap<InstanceKey, Instance>) -> BTreeSet<InstanceKey> {
+    fn replicas(&self, known: &BTreeMap<InstanceKey, Instance>) -> BTreeSet<InstanceKey> {
         known.keys().filter(|key| **key != self.of).cloned().collect()
     }
 

@@ -67,17 +67,9 @@ impl Outage {
     }
 
     fn between(not_before: DbMicros, not_after: DbMicros, until: DbMicros) -> Self {
-        let seconds = |from: DbMicros| (until - from).max(0) as f64 / 1e6;
-        Self {
-            not_before,
-            not_after,
-            until,
-            last_commit: None,
-            first_commit: None,
-            seconds: seconds(not_after),
-            at_most_seconds: seconds(not_before),
-            is_write_pause: false,
-        }
+        let mut outage = Self { not_before, not_after, until, ..Self::default() };
+        outage.count();
+        outage
     }
 
     /// Of a takeover: from closing the old primary.

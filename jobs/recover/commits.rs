@@ -1,5 +1,5 @@
-//! When clients last committed on the old primary and first on the new one, for the outage that is reported. Nothing waits for it:
-//! what is not known in time is left out.
+//! When clients last committed on the old primary and first on the new one, for the outage that is reported. Both are asked beside
+//! the recovery, which does not wait for them while clients do: what is not known in time is left out.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -8,7 +8,6 @@ use domain::instance::{DbMicros, Instance, InstanceKey};
 use mysql::commits::{first_own_commit, last_received};
 use tokio::task::JoinHandle;
 
-use super::Recovering;
 use crate::Context;
 use crate::acting::Gathered;
 
@@ -18,6 +17,43 @@ const ANSWER: Duration = Duration::from_millis(150);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// Clients that were gone for longer are not what a recovery is judged by.
 const LOOK_FOR: Duration = Duration::from_secs(30);
+
+/// Asks the replicas of a failed server when its last transaction reached them, from here on. To be begun once they receive nothing
+/// more, and before the successor forgets its source.
+#[derive(Debug)]
+pub(super) struct LastCommit(JoinHandle<Option<(DbMicros, InstanceKey)>>);
+
+impl LastCommit {
+    pub(super) fn ask(ctx: &Arc<Context>, failed: &InstanceKey, gathered: &Gathered) -> Self {
+        let reads_from_it =
+            |one: &&Instance| one.facts.replica.as_ref().is_some_and(|replica| replica.source == *failed);
+        let answering = gathered.instances.values().filter(|one| one.check.is_valid());
+        let readers: Vec<Instance> = answering.filter(reads_from_it).cloned().collect();
+        let ctx = Arc::clone(ctx);
+        Self(tokio::spawn(async move {
+            let connector = ctx.prober.connector();
+            let asked = readers.iter().map(|one| last_received(&connector, &one.key, &one.facts, ANSWER));
+            let told = futures::future::join_all(asked).await;
+            let now = ctx.clock.now_micros();
+            let moments = readers.iter().zip(told).filter_map(|(one, told)| {
+                let ago = i64::try_from(told.ok().flatten()?.as_micros()).ok()?;
+                Some((now - ago, one.key.clone()))
+            });
+            moments.max()
+        }))
+    }
+
+    /// The moment, and who told it; at most [`ANSWER`] after it was asked.
+    pub(super) async fn told(mut self) -> Option<(DbMicros, InstanceKey)> {
+        (&mut self.0).await.ok().flatten()
+    }
+}
+
+impl Drop for LastCommit {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
 
 /// Waits for the first commit on a new primary, beside the rest of the recovery; ends with it.
 #[derive(Debug)]
@@ -54,24 +90,5 @@ impl FirstCommit {
 impl Drop for FirstCommit {
     fn drop(&mut self) {
         self.task.abort();
-    }
-}
-
-impl Recovering<'_> {
-    /// When the last transaction of the failed server reached a replica that answers, and which.
-    pub(super) async fn last_commit(&self, gathered: &Gathered) -> Option<(DbMicros, InstanceKey)> {
-        let reads_from_it =
-            |one: &&Instance| one.facts.replica.as_ref().is_some_and(|replica| replica.source == self.row.failed);
-        let readers: Vec<&Instance> =
-            gathered.instances.values().filter(|one| one.check.is_valid()).filter(reads_from_it).collect();
-        let connector = self.work.ctx.prober.connector();
-        let asked = readers.iter().map(|one| last_received(&connector, &one.key, &one.facts, ANSWER));
-        let told = futures::future::join_all(asked).await;
-        let now = self.work.ctx.clock.now_micros();
-        let moments = readers.iter().zip(told).filter_map(|(one, told)| {
-            let ago = i64::try_from(told.ok().flatten()?.as_micros()).ok()?;
-            Some((now - ago, one.key.clone()))
-        });
-        moments.max()
     }
 }

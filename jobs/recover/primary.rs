@@ -1,6 +1,6 @@
 //! A dead primary, or a primary that a person declares dead: fence, choose, promote, repoint.
 
-use domain::instance::{DbMicros, InstanceKey};
+use domain::instance::DbMicros;
 use domain::plan::{Plan, Refusal};
 use domain::recovery::{Choice, choose, close, fence, promote, repoint, still_receiving};
 use operations::BranchResult;
@@ -8,7 +8,7 @@ use queue::JobError;
 use store::recoveries::Phase;
 
 use super::close::Outage;
-use super::commits::FirstCommit;
+use super::commits::{FirstCommit, LastCommit};
 use super::{End, Line, Recovering, is_done};
 use crate::acting::Gathered;
 use crate::hooks::List;
@@ -60,6 +60,9 @@ impl Recovering<'_> {
                 return Ok(Err(End::Cancelled));
             }
             gathered = self.fence(gathered).await?;
+            if self.done.outage.is_none() && self.last_commit.is_none() {
+                self.last_commit = Some(LastCommit::ask(self.work.ctx, &self.row.failed, &gathered));
+            }
             let choice = match self.choose(&gathered).await? {
                 Ok(choice) => choice,
                 Err(refusal) => return Ok(Err(End::Failed(refusal.to_string()))),
@@ -192,8 +195,6 @@ impl Recovering<'_> {
             }
         };
         self.phase(Phase::Promoting).await?;
-        // Before the successor forgets its source.
-        let last = if self.done.outage.is_none() { self.last_commit(gathered).await } else { None };
         if let Some(plan) = plan {
             let report = self.execute(&plan, gathered).await?;
             if !is_done(&report) {
@@ -205,7 +206,7 @@ impl Recovering<'_> {
             }
         }
         if self.work.config.settings.recovery.apply_mysql_promotion_after_master_failover {
-            self.writes_are_open(choice, gathered, last);
+            self.writes_are_open(choice, gathered).await;
         } else {
             let text = format!("{} is left as it is: ApplyMySQLPromotionAfterMasterFailover is off", choice.successor);
             self.journal.note(Line::Fact, text);
@@ -215,18 +216,22 @@ impl Recovering<'_> {
     }
 
     /// Right after the last order of the promotion was verified.
-    fn writes_are_open(&mut self, choice: &Choice, gathered: &Gathered, last: Option<(DbMicros, InstanceKey)>) {
+    async fn writes_are_open(&mut self, choice: &Choice, gathered: &Gathered) {
         let now = self.work.ctx.clock.now_micros();
         let failed = gathered.instances.get(&self.row.failed);
         if self.done.outage.is_none() {
+            let successor = gathered.instances.get(&choice.successor);
+            self.first_commit = successor.map(|before| FirstCommit::wait(self.work.ctx, before));
             let mut outage = Outage::of(failed, self.row.started_at, now);
+            let last = match self.last_commit.take() {
+                Some(asked) => asked.told().await,
+                None => None,
+            };
             if let Some((at, by)) = last {
                 outage.begins_after(at);
                 self.journal.note(Line::Fact, format!("{by} received the last commit {}", ago(now - at)));
             }
             self.done.outage = Some(outage);
-            let successor = gathered.instances.get(&choice.successor);
-            self.first_commit = successor.map(|before| FirstCommit::wait(self.work.ctx, before));
         }
         let text = match &self.done.outage {
             Some(outage) => format!("{} takes writes; {outage}", choice.successor),

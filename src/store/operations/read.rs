@@ -5,7 +5,7 @@ use std::time::Duration;
 use domain::instance::{DbMicros, InstanceKey};
 use domain::plan::{Baseline, Step};
 use sqlx::mysql::MySqlRow;
-use sqlx::{MySql, MySqlExecutor, QueryBuilder, Row};
+use sqlx::{MySql, MySqlExecutor, QueryBuilder};
 
 use super::{BaselineRow, Operation, State};
 use crate::Error;
@@ -54,16 +54,15 @@ pub struct Recent {
     pub id: u64,
     pub instance: InstanceKey,
     pub has_ended: bool,
-    /// How long ago.
-    pub age: Duration,
 }
 
 /// Operations of this word that were asked for within this time, newest first.
 pub async fn recent(db: impl MySqlExecutor<'_>, word: &str, within: Duration) -> Result<Vec<Recent>, Error> {
     const DOING: &str = "read recent operations";
-    // The newest of all, by their numbers: the table may be long.
-    let sql = "SELECT id, hostname, port, state, TIMESTAMPDIFF(MICROSECOND, created_at, NOW(6)) AS age \
-               FROM (SELECT * FROM operation ORDER BY id DESC LIMIT 500) newest \
+    // The newest of all, by their numbers: the table may be long. Asked at every look while something is wrong, so without
+    // their plans.
+    let sql = "SELECT id, hostname, port, state \
+               FROM (SELECT id, hostname, port, state, word, created_at FROM operation ORDER BY id DESC LIMIT 500) newest \
                WHERE word = ? AND created_at > NOW(6) - INTERVAL ? MICROSECOND ORDER BY id DESC";
     let rows = sqlx::query(sql).bind(word).bind(interval(within)).fetch_all(db).await.map_err(Error::doing(DOING))?;
     rows.iter().map(|row| recent_of(row).map_err(Error::doing(DOING))).collect()
@@ -75,7 +74,6 @@ fn recent_of(row: &MySqlRow) -> Result<Recent, sqlx::Error> {
         id: uint(row, "id")?,
         instance: key(row)?,
         has_ended: State::parse(&state).is_none_or(State::has_ended),
-        age: Duration::from_micros(row.try_get::<i64, _>("age")?.max(0).unsigned_abs()),
     })
 }
 

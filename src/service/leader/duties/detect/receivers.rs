@@ -1,7 +1,7 @@
 //! A source that is silent while replicas still seem to hear it: has their receivers restarted, so that they notice at once
 //! whether it is there (see `jobs::RestartReceivers`).
 //!
-//! Idempotent: the operations of the last half minute are looked at, whoever led then.
+//! Idempotent: the operations of the last minute are looked at, whoever led then.
 
 use domain::analysis::{Code, Finding, Reach};
 use domain::plan::Request;
@@ -15,7 +15,7 @@ use crate::leader::{DutyError, Leading};
 /// Who asks for it.
 const OWNER: &str = "orchestrator";
 
-/// Microseconds.
+/// Microseconds of silence within which the replicas of a source that was killed notice by themselves.
 const NOTICED_BY_THEN: i64 = 300_000;
 /// Asked for per look; the others with the next.
 const MOST: usize = 4;
@@ -43,7 +43,6 @@ pub(super) async fn restart(
             && one.counts.hearing > 0
             && circumstances.may_restart_receivers(one, config)
     };
-    // Of a source that was killed they notice by themselves within this time.
     let lasts = |one: &&&Finding| one.silent_since.is_some_and(|since| circumstances.now() - since >= NOTICED_BY_THEN);
     for finding in findings.iter().filter(wanted).filter(lasts).take(MOST) {
         let request = Request::RestartReceivers { of: finding.key.clone() };
