@@ -1,7 +1,7 @@
 //! A dead primary, or a primary that a person declares dead: fence, choose, promote, repoint.
 
 use domain::instance::DbMicros;
-use domain::plan::{Plan, Refusal};
+use domain::plan::{Action, Plan, Refusal};
 use domain::recovery::{Choice, choose, close, fence, promote, repoint, still_receiving};
 use operations::BranchResult;
 use queue::JobError;
@@ -17,6 +17,8 @@ use crate::hooks::List;
 const ROUNDS: usize = 3;
 /// Looks with fencing in between before it goes on with what could be fenced.
 const FENCES: usize = 2;
+/// Plans for one successor: one until all is applied, one for the rest, and one more.
+const PROMOTION_PARTS: usize = 3;
 /// How long replicas may take to receive the last of a primary that lives and was closed.
 const RECEIVING: std::time::Duration = std::time::Duration::from_secs(1);
 /// Between looks at how far they are.
@@ -187,15 +189,18 @@ impl Recovering<'_> {
         choice: &Choice,
         gathered: &Gathered,
     ) -> Result<Result<(), String>, JobError> {
-        let plan = match self.ask(gathered, |scene| promote(scene, choice)) {
-            Ok(plan) => plan,
-            Err(refusal) => {
-                self.trouble(format!("{} cannot be promoted: {refusal}", choice.successor));
-                return Ok(Err(refusal.to_string()));
-            }
-        };
-        self.phase(Phase::Promoting).await?;
-        if let Some(plan) = plan {
+        let mut looked;
+        let mut gathered = gathered;
+        for part in 1.. {
+            let plan = match self.ask(gathered, |scene| promote(scene, choice)) {
+                Ok(plan) => plan,
+                Err(refusal) => {
+                    self.trouble(format!("{} cannot be promoted: {refusal}", choice.successor));
+                    return Ok(Err(refusal.to_string()));
+                }
+            };
+            self.phase(Phase::Promoting).await?;
+            let Some(plan) = plan else { break };
             let report = self.execute(&plan, gathered).await?;
             if !is_done(&report) {
                 return Ok(Err(format!(
@@ -204,6 +209,14 @@ impl Recovering<'_> {
                     super::errors_of(&report).join("; ")
                 )));
             }
+            if plan.head.last().is_none_or(|step| step.action != Action::Drain) {
+                break;
+            }
+            if part == PROMOTION_PARTS {
+                return Ok(Err(format!("{} receives more while it applies", choice.successor)));
+            }
+            looked = self.look().await?;
+            gathered = &looked;
         }
         if self.work.config.settings.recovery.apply_mysql_promotion_after_master_failover {
             self.writes_are_open(choice, gathered).await;

@@ -28,6 +28,7 @@ use serde::{Deserialize, Serialize};
 use crate::instance::{InstanceKey, ServerFacts, ThreadState};
 
 pub use check::{Flaw, MAX_EMPTY_TRANSACTIONS, MAX_FLUSHES, check};
+pub use condition::holds_part;
 pub use condition::{Condition, Unmet};
 pub(crate) use condition::{mariadb_received, missing_of_executed, missing_of_received, received_is_applied};
 pub use refusal::{Refusal, Rule};

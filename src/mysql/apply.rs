@@ -22,6 +22,7 @@ mod seal;
 mod session;
 mod source;
 mod sql;
+mod stop;
 mod words;
 
 use std::time::Instant;
@@ -63,7 +64,7 @@ pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyE
     let dialect = &context.dialect;
     match order.action {
         Action::Drain => Ok(()),
-        Action::Stop { threads } => context.send(dialect.stop(*threads)).await,
+        Action::Stop { threads } => stop::stop(context, *threads).await,
         Action::Start { threads } => context.send(dialect.start(*threads)).await,
         Action::RestartReceiver { patience_seconds } => source::restart_receiver(context, *patience_seconds).await,
         Action::ResumeApplier => source::resume_applier(context).await,

@@ -20,6 +20,8 @@ pub(crate) enum Change {
     Source {
         host: Option<String>,
         port: Option<u16>,
+        /// It says something for which the applier must be stopped, too.
+        of_applier: bool,
     },
     /// `RESET REPLICA`, with `ALL` or without.
     Reset {
@@ -48,14 +50,14 @@ impl Change {
             Self::Stop(threads) => run(facts, *threads, false),
             Self::Start(_) if !role.is_replica() => return Err(not_a_replica(facts)),
             Self::Start(threads) => run(facts, *threads, true),
-            Self::Source { host, port } => {
-                stopped(facts)?;
+            Self::Source { host, port, of_applier } => {
+                stopped(facts, *of_applier)?;
                 if host.is_some() || port.is_some() {
                     role.follow(target(facts, host.as_deref(), *port));
                 }
             }
             Self::Reset { all } => {
-                stopped(facts)?;
+                stopped(facts, true)?;
                 if *all {
                     role.replicated.store(role.executed.load(Ordering::Relaxed), Ordering::Relaxed);
                     role.follow(Follows::Nobody);
@@ -103,9 +105,9 @@ fn not_a_replica(facts: &Facts<'_>) -> SqlError {
     SqlError::new(1200, "HY000", text.to_owned())
 }
 
-fn stopped(facts: &Facts<'_>) -> Result<(), SqlError> {
+fn stopped(facts: &Facts<'_>, applier_too: bool) -> Result<(), SqlError> {
     let role = &facts.server.role;
-    if !role.is_replica() || !(role.is(Switch::Receiver) || role.is(Switch::Applier)) {
+    if !role.is_replica() || !(role.is(Switch::Receiver) || (applier_too && role.is(Switch::Applier))) {
         return Ok(());
     }
     Err(match facts.server.dialect {

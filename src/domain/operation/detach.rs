@@ -5,7 +5,7 @@ use super::repoint::applied_relay;
 use super::steps::{self, Change, Part, Relay};
 use super::{World, gtid};
 use crate::instance::InstanceKey;
-use crate::plan::{Action, Method, Plan, Position, Refusal, Request, Rule};
+use crate::plan::{Action, Method, Plan, Position, Refusal, Request, Rule, Threads};
 
 /// The mark in front of the host.
 const MARK: &str = "//";
@@ -58,7 +58,8 @@ fn undone(request: &Request, moving: &Moving<'_>, refusal: Refusal, world: &Worl
     match steps::finish(key, source, world, Method::Repoint) {
         Some(mut part) => {
             // A detached receiver never connects: it is enough that it is started.
-            part.branch.steps = steps::start_again(key, source, wanted, !source.is_detached()).into_iter().collect();
+            part.branch.steps =
+                steps::start_again(key, source, Threads::NONE, wanted, !source.is_detached()).into_iter().collect();
             Ok(steps::single(request, part))
         }
         None => Err(steps::already_below(key, source)),
@@ -82,8 +83,15 @@ pub(crate) fn kept(moving: &Moving<'_>, world: &World<'_>) -> Result<Relay, Refu
 
 fn renamed(moving: &Moving<'_>, host: &str, relay: Relay, reachable: bool, world: &World<'_>) -> Part {
     let key = &moving.instance.key;
-    let change =
-        Change { moving: *moving, action: rename(moving, host), relay, also: Vec::new(), holds: Vec::new(), reachable };
+    let change = Change {
+        moving: *moving,
+        action: rename(moving, host),
+        relay,
+        also: Vec::new(),
+        holds: Vec::new(),
+        reachable,
+        may_apply: false,
+    };
     let steps = steps::change(change, world);
     Part {
         branch: steps::branch(key, None, steps, world.wanted_threads(key)),

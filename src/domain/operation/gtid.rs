@@ -141,6 +141,7 @@ pub(crate) fn moved(
             also,
             holds: vec![Condition::UsingGtid { using: true }],
             reachable: true,
+            may_apply: true,
         },
         world,
     );

@@ -71,7 +71,7 @@ fn leaves(
         .then(Condition::UsingGtid { using: false });
     change.before = before;
     let mut steps = vec![steps::stop(key, Threads::IO, Threads::IO), change];
-    steps.extend(steps::start_again(key, to, world.wanted_threads(key), true));
+    steps.extend(steps::start_again(key, to, Threads::NONE, world.wanted_threads(key), true));
     steps
 }
 

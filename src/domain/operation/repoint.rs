@@ -151,7 +151,7 @@ fn stated(
     };
     let options = steps::options(moving.replica);
     let action = Action::ChangeSource { to: to.clone(), position, options };
-    let change = Change { moving: *moving, action, relay, also, holds, reachable: other.is_some() };
+    let change = Change { moving: *moving, action, relay, also, holds, reachable: other.is_some(), may_apply: true };
     let steps = steps::change(change, world);
     let warnings = other.map(|other| movability::warnings(moving.instance, other, world)).unwrap_or_default();
     Ok(Part {

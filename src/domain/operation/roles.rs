@@ -108,7 +108,7 @@ fn swap_by_position(
         .then(Condition::Threads { running: Threads::NONE });
     all.push(change);
     all.push(steps::start_below(key, &top.key, Threads::SQL));
-    all.extend(steps::start_again(master_key, key, world.wanted_threads(master_key), true));
+    all.extend(steps::start_again(master_key, key, Threads::NONE, world.wanted_threads(master_key), true));
     let mut branch = steps::branch(key, Some(&top.key), all, world.wanted_threads(key));
     branch.restore.extend(steps::restore(master_key, world.wanted_threads(master_key)));
     let mut locks = vec![key.clone(), master_key.clone()];
@@ -203,7 +203,15 @@ fn opening(moving: &Moving<'_>, detached: bool, world: &World<'_>) -> Result<Vec
     if !detached {
         let relay = repoint::applied_relay(moving, "nobody else has them", world)?;
         let action = detach::rename(moving, &format!("//{}", moving.replica.source.hostname));
-        let change = Change { moving: *moving, action, relay, also: Vec::new(), holds: Vec::new(), reachable: false };
+        let change = Change {
+            moving: *moving,
+            action,
+            relay,
+            also: Vec::new(),
+            holds: Vec::new(),
+            reachable: false,
+            may_apply: false,
+        };
         steps = steps::change(change, world);
         // It stays stopped.
         if world.wanted_threads(key) != Threads::NONE {

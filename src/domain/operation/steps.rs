@@ -6,7 +6,8 @@ use super::movability::Moving;
 use super::{World, limit};
 use crate::instance::{Instance, InstanceKey, ReplicaFacts};
 use crate::plan::{
-    Action, Branch, Condition, Method, Plan, Refusal, Request, Rule, SourceOptions, Step, Threads, running_threads,
+    Action, Branch, Condition, Method, Plan, Position, Refusal, Request, Rule, SourceOptions, Step, Threads,
+    running_threads,
 };
 
 /// How it is made sure that no received transaction is lost with the relay logs.
@@ -32,6 +33,8 @@ pub(crate) struct Change<'a> {
     pub(crate) holds: Vec<Condition>,
     /// The new source can be reached: the receiver is to be seen connected.
     pub(crate) reachable: bool,
+    /// The applier need not stand still for what comes next; see [`applier_goes_on`].
+    pub(crate) may_apply: bool,
 }
 
 /// What is to be done about one replica.
@@ -100,9 +103,18 @@ pub(crate) fn begins(mut step: Step, moving: &Moving<'_>) -> Step {
     step
 }
 
-/// All steps of a change: stop the receiver, see to the relay logs, stop the applier, change, start what ran.
+/// Whether the source can change while the applier runs: a MySQL replica that finds its place by itself keeps its relay logs
+/// then (page "CHANGE REPLICATION SOURCE TO": the receiver must be stopped; the applier only for `RELAY_LOG_FILE`,
+/// `RELAY_LOG_POS`, `SOURCE_DELAY`, and to turn auto-position on). What the old source had sent of a transaction is given up
+/// when the new one begins to send; an applier told to stop would wait for its rest, for up to 60 s (tried on 9.7.4).
+fn applier_goes_on(moving: &Moving<'_>, action: &Action, now: Threads, wanted: Threads) -> bool {
+    let finds_its_place = matches!(action, Action::ChangeSource { position: Position::Auto, .. });
+    finds_its_place && moving.replica.auto_position && now.sql && wanted.sql
+}
+
+/// All steps of a change: stop the receiver, see to the relay logs, stop the applier if it must be, change, start what ran.
 pub(crate) fn change(change: Change<'_>, world: &World<'_>) -> Vec<Step> {
-    let Change { moving, action, relay, also, holds, reachable } = change;
+    let Change { moving, action, relay, also, holds, reachable, may_apply } = change;
     let key = &moving.instance.key;
     let mut now = running_threads(&moving.instance.facts);
     let wanted = world.wanted_threads(key);
@@ -118,8 +130,9 @@ pub(crate) fn change(change: Change<'_>, world: &World<'_>) -> Vec<Step> {
         }
         steps.push(drain(key, world).when(Condition::Threads { running: now }));
     }
-    if now.sql {
+    if now.sql && !(may_apply && applier_goes_on(&moving, &action, now, wanted)) {
         steps.push(stop(key, Threads::SQL, now));
+        now.sql = false;
     }
     let kept = match relay {
         Relay::Drain | Relay::Drained => Condition::Drained,
@@ -129,19 +142,17 @@ pub(crate) fn change(change: Change<'_>, world: &World<'_>) -> Vec<Step> {
     let mut step = Step::new(key, action, limit::CHANGE_SOURCE)
         .when(identity(moving.instance))
         .when(Condition::ReplicatesFrom { source: moving.replica.source.clone() })
-        .when(Condition::Threads { running: Threads::NONE })
+        .when(Condition::Threads { running: now })
         .when(kept);
     step.before.extend(also);
-    step = step
-        .then(Condition::ReplicatesFrom { source: source.clone() })
-        .then(Condition::Threads { running: Threads::NONE });
+    step = step.then(Condition::ReplicatesFrom { source: source.clone() }).then(Condition::Threads { running: now });
     step.after.extend(holds);
     steps.push(step);
     if steps.len() > 1 {
         let first = steps.remove(0);
         steps.insert(0, begins(first, &moving));
     }
-    steps.extend(start_again(key, &source, wanted, reachable));
+    steps.extend(start_again(key, &source, now, wanted, reachable));
     steps
 }
 
@@ -153,17 +164,23 @@ fn new_source_of(action: &Action) -> Option<InstanceKey> {
     }
 }
 
-/// The last step of a move, if any thread is to run. A source that cannot be reached cannot be seen connected.
-pub(crate) fn start_again(on: &InstanceKey, source: &InstanceKey, wanted: Threads, reachable: bool) -> Option<Step> {
-    if wanted == Threads::NONE {
+/// The last step of a move, if any thread is to run that does not. A source that cannot be reached cannot be seen connected.
+pub(crate) fn start_again(
+    on: &InstanceKey,
+    source: &InstanceKey,
+    now: Threads,
+    wanted: Threads,
+    reachable: bool,
+) -> Option<Step> {
+    let missing = wanted.without(now);
+    if missing == Threads::NONE {
         return None;
     }
+    let mut step = start(on, missing).then(Condition::ReplicatesFrom { source: source.clone() });
     if reachable {
-        return Some(start_below(on, source, wanted));
+        return Some(step.then(Condition::Replicating { threads: wanted }));
     }
-    let mut step = start(on, wanted)
-        .then(Condition::ReplicatesFrom { source: source.clone() })
-        .then(Condition::Threads { running: wanted });
+    step = step.then(Condition::Threads { running: wanted });
     if wanted.sql {
         step = step.then(Condition::Replicating { threads: Threads::SQL });
     }

@@ -91,7 +91,8 @@ pub enum Action {
     /// Start the applier until it reaches a place in its source's log, wait for it, stop it. Nothing is done where it has
     /// applied as much or more already: whether "more" is right is for conditions to say.
     RunUntil { position: Position },
-    /// Replicate from another source (both threads stopped).
+    /// Replicate from another source. Both threads are stopped; only a MySQL replica that uses auto-position already, and is
+    /// to go on with it, may apply meanwhile, and keeps its relay logs then.
     ChangeSource { to: InstanceKey, position: Position, options: SourceOptions },
     /// Make the source's name unusable (`//host`), or usable again, with nothing else changed.
     RenameSource { to: String, port: u16, position: Position, options: SourceOptions },

@@ -243,6 +243,7 @@ impl fmt::Display for Condition {
             Self::Stopped { threads } => write!(f, "stopped: {threads}"),
             Self::Replicating { threads } => write!(f, "running: {threads}"),
             Self::Drained => f.write_str("everything received is applied"),
+            Self::NothingInPart => f.write_str("no transaction was received in part"),
             Self::ReceivedIsIn { other } => write!(f, "whatever it received is on {other}"),
             Self::ExecutedIsIn { other } => write!(f, "whatever it executed is on {other}"),
             Self::HasAllOf { other } => write!(f, "whatever {other} executed is here"),

@@ -7,6 +7,7 @@
 
 mod catch_up;
 mod semi_sync;
+mod unfinished;
 
 use super::candidate::{Required, required};
 use super::fence::close_failed;
@@ -22,6 +23,8 @@ use crate::version::ServerVersion;
 const SWITCH_LIMIT: u32 = 10;
 
 /// Catch up, drain, forget the source, semi-sync, open. `None`: it is the primary already.
+///
+/// A plan that ends with [`Action::Drain`] is the first part: what comes next depends on what is seen then; plan again.
 ///
 /// A refusal means that this choice cannot be promoted any more: choose again.
 pub fn promote(scene: &Scene<'_>, choice: &Choice) -> Result<Option<Plan>, Refusal> {
@@ -49,9 +52,23 @@ pub fn promote(scene: &Scene<'_>, choice: &Choice) -> Result<Option<Plan>, Refus
             holds_all(one, &required)?;
         }
         told_without_gtid(one, &mut warnings);
-        stand_still(scene, one, replica, at, caught_up, &mut steps);
+        let applied = stand_applied(scene, one, replica, &mut at, caught_up, &mut steps);
+        let source = if applied && !caught_up && unfinished::may_remain(one, replica) {
+            warnings.push(format!("{key}: its receiver stays stopped; the rest is planned when all is applied"));
+            return Ok(Some(plan(scene, choice, one, method, steps, warnings)));
+        } else if let Some(other) = unfinished::remedy(scene, one, at.now) {
+            warnings.push(unfinished::told(one, other));
+            unfinished::steps(one, replica, other, &mut steps);
+            &other.key
+        } else {
+            choice.catch_up_from.as_ref().filter(|_| caught_up).unwrap_or(&replica.source)
+        };
+        if at.now.sql {
+            let mut step = steps::stop(key, Threads::SQL, Threads::SQL);
+            loosen(&mut step);
+            steps.push(step.then(Condition::Stopped { threads: Threads::BOTH }));
+        }
         if scene.policy.apply_promotion {
-            let source = choice.catch_up_from.as_ref().filter(|_| caught_up).unwrap_or(&replica.source);
             steps.push(forget(one, source, &required));
         }
     }
@@ -67,10 +84,21 @@ pub fn promote(scene: &Scene<'_>, choice: &Choice) -> Result<Option<Plan>, Refus
     if steps.is_empty() {
         return Ok(None);
     }
+    Ok(Some(plan(scene, choice, one, method, steps, warnings)))
+}
+
+fn plan(
+    scene: &Scene<'_>,
+    choice: &Choice,
+    one: &Instance,
+    method: Method,
+    steps: Vec<Step>,
+    warnings: Vec<String>,
+) -> Plan {
     let mut locks: Vec<InstanceKey> = steps.iter().map(|step| step.on.clone()).collect();
     locks.sort();
     locks.dedup();
-    Ok(Some(Plan {
+    Plan {
         request: scene.request.clone(),
         method,
         because: choice.because.clone(),
@@ -80,8 +108,8 @@ pub fn promote(scene: &Scene<'_>, choice: &Choice) -> Result<Option<Plan>, Refus
         branches: Vec::new(),
         tail: Vec::new(),
         left_out: Vec::new(),
-        answers_for: Some(key.clone()),
-    }))
+        answers_for: Some(one.key.clone()),
+    }
 }
 
 /// How the successor stands when a step begins.
@@ -125,15 +153,15 @@ fn holds_all(one: &Instance, required: &Required) -> Result<(), Refusal> {
     Err(Refusal::new(Rule::NotMostAdvanced, &one.key, reason, "choose again"))
 }
 
-/// Receiver stopped, everything received applied, applier stopped.
-fn stand_still(
+/// Receiver stopped, everything received applied. Tells whether that was waited for.
+fn stand_applied(
     scene: &Scene<'_>,
     one: &Instance,
     replica: &ReplicaFacts,
-    at: State,
+    at: &mut State,
     caught_up: bool,
     steps: &mut Vec<Step>,
-) {
+) -> bool {
     let key = &one.key;
     let mut now = at.now;
     if !at.drained && replica.sql_delay > 0 && !caught_up {
@@ -153,11 +181,8 @@ fn stand_still(
         let drain = Step::new(key, Action::Drain, limit).when(Condition::Stopped { threads: Threads::IO });
         steps.push(drain.then(Condition::Drained));
     }
-    if now.sql {
-        let mut step = steps::stop(key, Threads::SQL, Threads::SQL);
-        loosen(&mut step);
-        steps.push(step.then(Condition::Stopped { threads: Threads::BOTH }));
-    }
+    at.now = now;
+    !at.drained
 }
 
 /// What the operator should know of a MariaDB replica whose relay logs were kept.

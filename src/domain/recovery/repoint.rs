@@ -109,7 +109,7 @@ fn by_gtid(scene: &Scene<'_>, moving: &Moving<'_>, successor: &Instance) -> Resu
     }
     let action = Action::ChangeSource { to: to.clone(), position, options: steps::options(moving.replica) };
     let holds = vec![Condition::UsingGtid { using: true }];
-    let change = Change { moving: *moving, action, relay, also, holds, reachable: true };
+    let change = Change { moving: *moving, action, relay, also, holds, reachable: true, may_apply: true };
     let wanted = scene.world.wanted_threads(&one.key);
     let branch = steps::branch(&one.key, Some(to), steps::change(change, scene.world), wanted);
     Ok(Part { branch, method, because: String::new(), warnings })
@@ -165,6 +165,7 @@ fn by_place(scene: &Scene<'_>, moving: &Moving<'_>, successor: &Instance) -> Res
         also: vec![Condition::AppliedTo { at: here.clone() }],
         holds: vec![Condition::UsingGtid { using: false }],
         reachable: true,
+        may_apply: true,
     };
     let wanted = scene.world.wanted_threads(&one.key);
     let branch = steps::branch(&one.key, Some(to), steps::change(change, scene.world), wanted);
@@ -200,7 +201,7 @@ fn turned_to_gtid(scene: &Scene<'_>, moving: &Moving<'_>, successor: &Instance) 
     let action = Action::ChangeSource { to: to.clone(), position, options: steps::options(moving.replica) };
     let relay = applied(moving, scene)?;
     let holds = vec![Condition::UsingGtid { using: true }];
-    let change = Change { moving: *moving, action, relay, also, holds, reachable: true };
+    let change = Change { moving: *moving, action, relay, also, holds, reachable: true, may_apply: true };
     let wanted = scene.world.wanted_threads(&one.key);
     let branch = steps::branch(&one.key, Some(to), steps::change(change, scene.world), wanted);
     let warning = format!("{} replicated by file and position; it uses GTID from now on, to find its place", one.key);

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Choice, RecoveryPolicy, Scene, Verdict, choose, fence, preview, promote, repoint};
-use crate::instance::InstanceKey;
+use crate::gtid::GtidSet;
+use crate::instance::{InstanceKey, ThreadState};
 use crate::operation::fixture::{Fixture, key, lines, short};
 use crate::plan::{Plan, Refusal, Request, Threads, check};
 
@@ -130,6 +131,17 @@ impl Stage {
         });
         self.opening_begun = true;
         self
+    }
+
+    /// A MySQL replica has applied all it received.
+    pub(super) fn applied(self, name: &str) -> Self {
+        self.edit(name, |one| {
+            let replica = one.facts.replica.as_mut().expect("a replica");
+            (replica.sql_thread, replica.sql_delay) = (ThreadState::Running, 0);
+            let read = |text: &str| GtidSet::parse(text).expect("a set");
+            let all = read(&one.facts.gtid.executed).union(&read(&replica.retrieved_gtid_set));
+            one.facts.gtid.executed = all.expect("one family").to_string();
+        })
     }
 
     pub(super) fn edit(mut self, name: &str, change: impl FnOnce(&mut crate::instance::Instance)) -> Self {

@@ -3,7 +3,7 @@
 use super::stage::{Stage, left_out, sane, shown};
 use super::{close, still_receiving};
 use crate::instance::PluginNaming;
-use crate::operation::fixture::{at, equal, key};
+use crate::operation::fixture::{at, equal, key, lines};
 use crate::plan::{Condition, Rule, Threads};
 
 /// After the fence.
@@ -107,15 +107,51 @@ fn the_one_that_received_most_wins() {
     let world = format!("a dead\n  b {F} executed=a:1-100\n  c {F} executed=a:1-90 retrieved=a:50-105\n  d {F}");
     let stage = Stage::fenced(&world, &["b", "c", "d"]);
     assert_eq!(stage.chosen(), "c");
-    assert_eq!(
-        shown(stage.promote().as_ref()),
-        [
-            "c: wait until everything received is applied",
-            "c: stop applier",
-            "c: forget the source and its relay logs",
-            "c: set read_only off",
-        ]
-    );
+    assert_eq!(shown(stage.promote().as_ref()), ["c: wait until everything received is applied"]);
+    assert_eq!(shown(stage.applied("c").promote().as_ref()), rest_for("c"));
+}
+
+/// What is done with one who has applied all.
+fn rest_for(name: &str) -> [String; 3] {
+    ["stop applier", "forget the source and its relay logs", "set read_only off"].map(|text| format!("{name}: {text}"))
+}
+
+#[test]
+fn a_transaction_received_in_part_is_given_up() {
+    let read = |name: &str, stage: Stage| {
+        stage.edit(name, |one| {
+            let replica = one.facts.replica.as_mut().expect("a replica");
+            replica.read.position = replica.exec.position + 4_000;
+        })
+    };
+    let settled = [
+        "b: replicate from c, beginning at auto-position",
+        "b: start receiver, see it running",
+        "b: stop receiver",
+        "b: stop applier",
+        "b: forget the source and its relay logs",
+        "b: set read_only off",
+    ];
+    let world = format!("a dead\n  b {F} rule=prefer\n  c {F}");
+    let stage = read("b", Stage::new(&world));
+    let plan = stage.promote().expect("a plan");
+    assert_eq!(lines(&plan), settled);
+    assert!(plan.head[0].before.contains(&Condition::HasAllOf { other: key("c") }));
+    assert!(plan.head[1].after.contains(&Condition::NothingInPart));
+    assert!(plan.head[4].before.contains(&Condition::ReplicatesFrom { source: key("c") }));
+    assert!(plan.warnings.iter().any(|text| text.contains("in part")), "{:?}", plan.warnings);
+    // Nobody to read from: its own ways must do. Nor is one read from that has more, or may get more.
+    for other in ["dead", &format!("{F} executed=a:1-100,c:1"), ""] {
+        let stage = read("b", Stage::new(&format!("a dead\n  b {F} rule=must\n  c {other}")));
+        if stage.choose().is_ok_and(|choice| choice.successor == key("b") && choice.catch_up_from.is_none()) {
+            assert_eq!(shown(stage.promote().as_ref()), rest_for("b"), "{other}");
+        }
+    }
+    // Everything before it is applied first.
+    let behind = world.replacen("rule=prefer", "rule=prefer executed=a:1-50 retrieved=a:1-100", 1);
+    let stage = read("b", Stage::new(&behind));
+    assert_eq!(shown(stage.promote().as_ref()), ["b: wait until everything received is applied"]);
+    assert_eq!(shown(stage.applied("b").promote().as_ref()), settled);
 }
 
 #[test]
@@ -133,21 +169,14 @@ fn all_appliers_stopped_and_relay_logs_full() {
         "a dead\n  b {F} sql=no executed=a:1-50 retrieved=a:1-100\n  c {F} sql=no executed=a:1-60 retrieved=a:1-100"
     );
     let stage = Stage::new(&world);
-    let plan = stage.promote();
-    assert_eq!(
-        shown(plan.as_ref()),
-        [
-            "c: start applier, see it running",
-            "c: wait until everything received is applied",
-            "c: stop applier",
-            "c: forget the source and its relay logs",
-            "c: set read_only off",
-        ]
-    );
+    let first = ["c: start applier, see it running", "c: wait until everything received is applied"];
+    assert_eq!(shown(stage.promote().as_ref()), first);
+    let plan = stage.applied("c").promote();
+    assert_eq!(shown(plan.as_ref()), rest_for("c"));
     let head = plan.expect("a plan").head;
     let received = Condition::HasExecuted { gtids: "00000001-1111-1111-1111-111111111111:1-100".to_owned() };
-    assert!(head[3].before.contains(&Condition::Drained) && head[3].before.contains(&received));
-    assert!(head[4].before.contains(&Condition::NoReplica) && head[4].before.contains(&received));
+    assert!(head[1].before.contains(&Condition::Drained) && head[1].before.contains(&received));
+    assert!(head[2].before.contains(&Condition::NoReplica) && head[2].before.contains(&received));
 }
 
 #[test]
@@ -168,9 +197,8 @@ fn the_preferred_one_catches_up_first() {
         [
             "c: start applier, see it running",
             "c: wait until everything received is applied",
-            "b: stop applier",
-            "b: replicate from c:3306, beginning at auto-position".replace(":3306", "").as_str(),
-            "b: start receiver and applier, see it running",
+            "b: replicate from c, beginning at auto-position",
+            "b: start receiver, see it running",
             "b: wait until everything received is applied",
             "c: stop applier",
             "b: stop receiver",
@@ -180,8 +208,8 @@ fn the_preferred_one_catches_up_first() {
         ]
     );
     let head = plan.expect("a plan").head;
-    assert!(head[3].before.contains(&Condition::ReceivedIsIn { other: key("c") }));
-    assert!(head[5].after.contains(&Condition::HasAllOf { other: key("c") }));
+    assert!(head[2].before.contains(&Condition::ReceivedIsIn { other: key("c") }));
+    assert!(head[4].after.contains(&Condition::HasAllOf { other: key("c") }));
 }
 
 #[test]
@@ -252,11 +280,9 @@ fn a_delay_is_ended_without_losing_relay_logs() {
             "b: stop receiver",
             "b: start applier, see it running",
             "b: wait until everything received is applied",
-            "b: stop applier",
-            "b: forget the source and its relay logs",
-            "b: set read_only off",
         ]
     );
+    assert_eq!(shown(stage.applied("b").promote().as_ref()), rest_for("b"));
 }
 
 #[test]
@@ -365,20 +391,18 @@ fn the_followers_go_below() {
     assert_eq!(
         shown(plan.as_ref()),
         [
-            "c: stop applier",
             "c: replicate from b, beginning at auto-position",
-            "c: start receiver and applier, see it running",
+            "c: start receiver, see it running",
             "d: replicate from b, beginning at auto-position",
             "d: start receiver, see it running",
-            "f: stop applier",
             "f: replicate from b, beginning at auto-position",
-            "f: start receiver and applier, see it running",
+            "f: start receiver, see it running",
         ]
     );
     assert_eq!(left_out(plan.as_ref()), ["e not-most-advanced"]);
     let plan = plan.expect("a plan");
     assert!(plan.warnings.iter().any(|text| text.contains("errant")));
-    assert!(plan.branches[0].steps[1].before.contains(&Condition::ReceivedIsIn { other: key("b") }));
+    assert!(plan.branches[0].steps[0].before.contains(&Condition::ReceivedIsIn { other: key("b") }));
 }
 
 #[test]
@@ -393,9 +417,8 @@ fn half_done_worlds_are_finished() {
         shown(stage.repoint().as_ref()),
         [
             "c: start receiver and applier, see it running",
-            "e: stop applier",
             "e: replicate from b, beginning at auto-position",
-            "e: start receiver and applier, see it running",
+            "e: start receiver, see it running",
         ]
     );
     let stage = Stage::fenced("b rw\n  c\na dead", &["b", "c"]).promoted("b", &["c"]);
@@ -526,7 +549,8 @@ fn semi_sync_goes_to_the_successor() {
 fn without_promotion_it_only_stands_still() {
     let mut stage = Stage::new(&format!("a dead\n  b {F} executed=a:1-50 retrieved=a:1-100"));
     stage.policy.apply_promotion = false;
-    assert_eq!(shown(stage.promote().as_ref()), ["b: wait until everything received is applied", "b: stop applier"]);
+    assert_eq!(shown(stage.promote().as_ref()), ["b: wait until everything received is applied"]);
+    assert_eq!(shown(stage.applied("b").promote().as_ref()), ["b: stop applier"]);
 }
 
 /// One world in which people would argue: the data center of the dead primary, its replicas p, x, y, z, and whom the original

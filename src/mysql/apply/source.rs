@@ -11,7 +11,7 @@
 
 use std::collections::BTreeMap;
 
-use domain::instance::{ReplicaFacts, SourceTls};
+use domain::instance::{ReplicaFacts, SourceTls, ThreadState};
 use domain::plan::{Condition, Position, SourceOptions, Threads};
 use domain::version::Fact;
 
@@ -318,6 +318,10 @@ fn position(dialect: &Dialect, replica: Option<&ReplicaFacts>, position: &Positi
     let source = dialect.source();
     match position {
         Position::Auto if is_mariadb => Err("MariaDB has no auto-position".to_owned()),
+        // Said while the applier runs, even what is so already is refused (error 3081).
+        Position::Auto if replica.is_some_and(|now| now.auto_position && now.sql_thread == ThreadState::Running) => {
+            Ok(Vec::new())
+        }
         Position::Auto => Ok(vec![format!("{source}_AUTO_POSITION = 1")]),
         Position::MariadbSlavePos | Position::MariadbCurrentPos if !is_mariadb => {
             Err("only MariaDB has gtid_slave_pos".to_owned())

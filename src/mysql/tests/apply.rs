@@ -18,3 +18,5 @@ mod receivers;
 mod source;
 #[path = "apply/switches.rs"]
 mod switches;
+#[path = "apply/unfinished.rs"]
+mod unfinished;

@@ -168,7 +168,12 @@ impl Server {
                 let own = target.is_some_and(|target| was_primary && target <= self.content);
                 let fits = target.is_none_or(|target| own || target == self.content);
                 assert!(fits, "{step}: at {target:?}, and {} is what it has applied", self.content);
-                self.drop_relay_logs(step, elsewhere.get(to).copied());
+                let running = running_threads(&self.facts);
+                let goes_on =
+                    self.facts.replica.as_ref().is_some_and(|now| now.auto_position && running == Threads::SQL);
+                if *position != Position::Auto || !goes_on {
+                    self.drop_relay_logs(step, elsewhere.get(to).copied());
+                }
                 let replica = self.facts.replica.as_mut().expect("a replica");
                 replica.source = to.clone();
                 match position {

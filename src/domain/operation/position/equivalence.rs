@@ -50,6 +50,7 @@ pub(crate) fn equivalent_part(moving: &Moving<'_>, other: &Instance, world: &Wor
         also: vec![Condition::AppliedTo { at: here.clone() }],
         holds: vec![Condition::UsingGtid { using: false }],
         reachable: true,
+        may_apply: false,
     };
     let steps = steps::change(change, world);
     let mut warnings = movability::warnings(moving.instance, other, world);

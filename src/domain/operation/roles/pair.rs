@@ -159,7 +159,7 @@ fn pair_steps(
     if let Some(replica) = was {
         let own = Moving { instance: master, replica };
         let relay = repoint::applied_relay(&own, "they would go with its former source", world)?;
-        let change = Change { moving: own, action, relay, also, holds: Vec::new(), reachable: true };
+        let change = Change { moving: own, action, relay, also, holds: Vec::new(), reachable: true, may_apply: false };
         steps = steps::change(change, world);
         if world.wanted_threads(key) != Threads::NONE {
             steps.pop();

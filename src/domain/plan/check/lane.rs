@@ -109,7 +109,8 @@ fn lanes(plan: &Plan) -> Vec<Vec<&Step>> {
     all
 }
 
-/// Both threads stopped, and nothing received can be lost: before every change of source.
+/// The receiver stopped, the applier too where the server wants it, and nothing received can be lost: before every change of
+/// source.
 pub(super) fn sources_change_safely(plan: &Plan) -> Vec<String> {
     let mut flaws = Vec::new();
     walk(plan, |step, servers| {
@@ -130,7 +131,9 @@ pub(super) fn sources_change_safely(plan: &Plan) -> Vec<String> {
             }
             _ => return,
         };
-        if known.stopped != Threads::BOTH {
+        // With auto-position on already (and the server refuses otherwise) a running applier keeps its relay logs.
+        let appliers_too = !matches!(step.action, Action::ChangeSource { position: Position::Auto, .. });
+        if !known.stopped.io || (appliers_too && !known.stopped.sql) {
             flaws.push(format!("threads may be running: {step}"));
         }
         // The position applied, stated explicitly, has everything after it sent again.

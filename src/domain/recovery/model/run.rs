@@ -90,11 +90,14 @@ impl Hand<'_> {
         }
         let choice = self.plan(kept, force, choose).map_err(told)?;
         kept.choice = Some(choice.clone());
-        let plan = self.plan(kept, force, |scene| promote(scene, &choice)).map_err(told)?;
-        kept.opening_begun = true;
-        if let Some(plan) = plan {
+        while let Some(plan) = self.plan(kept, force, |scene| promote(scene, &choice)).map_err(told)? {
+            kept.opening_begun = true;
             self.run(&plan).map_err(said)?;
+            if plan.head.last().is_none_or(|step| step.action != Action::Drain) {
+                break;
+            }
         }
+        kept.opening_begun = true;
         let plan = self.plan(kept, force, |scene| repoint(scene, &choice)).map_err(told)?;
         let Some(plan) = plan else { return Ok(Vec::new()) };
         self.run(&plan).map_err(said)?;

@@ -56,14 +56,18 @@ pub(super) fn steps(
         }
     } else {
         compatibility::can_replicate_by_gtid(one, from, scene.world.policy)?;
-        if now != Threads::NONE {
-            steps.push(steps::stop(key, now, now).when(steps::identity(one)));
+        // An applier that goes on gives up what the dead primary had sent in part: told to stop it would wait for the rest.
+        let goes_on = method == Method::Gtid && replica.auto_position && now.sql && replica.sql_delay == 0;
+        let kept = if goes_on { Threads::SQL } else { Threads::NONE };
+        let stopping = now.without(kept);
+        if stopping != Threads::NONE {
+            steps.push(steps::stop(key, stopping, now).when(steps::identity(one)));
         }
-        steps.push(below(one, replica, from, method));
+        steps.push(below(one, replica, from, method, kept));
         if replica.sql_delay > 0 {
             steps.push(undelayed(key));
         }
-        steps.push(steps::start_below(key, other, Threads::BOTH));
+        steps.extend(steps::start_again(key, other, kept, Threads::BOTH, true));
     }
     let wait = Step::new(key, Action::Drain, scene.policy.catch_up_limit_seconds.max(1));
     steps.push(wait.then(Condition::Drained).then(Condition::HasAllOf { other: other.clone() }));
@@ -81,14 +85,14 @@ fn undelayed(key: &InstanceKey) -> Step {
     Step::new(key, Action::SetDelay { seconds: 0 }, CHANGE_LIMIT).then(Condition::Delay { seconds: 0 })
 }
 
-fn below(one: &Instance, replica: &ReplicaFacts, from: &Instance, method: Method) -> Step {
+fn below(one: &Instance, replica: &ReplicaFacts, from: &Instance, method: Method, kept: Threads) -> Step {
     let (key, to) = (&one.key, from.key.clone());
     let position = if method == Method::Gtid { Position::Auto } else { Position::MariadbSlavePos };
     let action = Action::ChangeSource { to: to.clone(), position, options: steps::options(replica) };
     let mut step = Step::new(key, action, CHANGE_LIMIT)
         .when(steps::identity(one))
         .when(Condition::ReplicatesFrom { source: replica.source.clone() })
-        .when(Condition::Threads { running: Threads::NONE })
+        .when(Condition::Threads { running: kept })
         .when(Condition::ReceivedIsIn { other: to.clone() });
     if method == Method::Gtid {
         step = step.when(Condition::PurgedByIsHere { other: to.clone() });
@@ -96,5 +100,5 @@ fn below(one: &Instance, replica: &ReplicaFacts, from: &Instance, method: Method
         // A MariaDB replica that asks for what its source does not have is turned away.
         step = step.when(Condition::ExecutedIsIn { other: to.clone() });
     }
-    step.then(Condition::ReplicatesFrom { source: to }).then(Condition::Threads { running: Threads::NONE })
+    step.then(Condition::ReplicatesFrom { source: to }).then(Condition::Threads { running: kept })
 }

@@ -68,6 +68,7 @@ impl Parser<'_> {
             return Err(self.syntax());
         }
         let (mut host, mut port) = (None, None);
+        let mut of_applier = self.dialect == Dialect::MariaDb;
         loop {
             let option = self.name()?.to_ascii_uppercase();
             if !self.mark("=") {
@@ -78,6 +79,7 @@ impl Parser<'_> {
                 ("HOST", Token::Text(text)) => host = Some(text),
                 ("PORT", Token::Number(digits)) => port = Some(digits.parse().map_err(|_| SqlError::syntax(&digits))?),
                 ("HOST" | "PORT", _) => return Err(self.syntax()),
+                ("AUTO_POSITION" | "DELAY" | "RELAY_LOG_FILE" | "RELAY_LOG_POS", _) => of_applier = true,
                 _ => {}
             }
             if !self.mark(",") {
@@ -85,7 +87,7 @@ impl Parser<'_> {
             }
         }
         self.channel()?;
-        Ok(Change::Source { host, port })
+        Ok(Change::Source { host, port, of_applier })
     }
 
     /// `FOR CHANNEL ''`, and the end.

@@ -1,0 +1,55 @@
+//! Stopping threads of replication.
+//!
+//! A MySQL applier that has received part of a transaction waits for the rest when it is told to stop, for up to 60 s
+//! ([`domain::plan::holds_part`]). Its coordinator is ended instead, before it is told (afterwards it would wait all the same):
+//! all workers then stop at once, and give the part up. MySQL leaves this to accounts with `SYSTEM_USER`; without it, one waits.
+
+use domain::plan::{Threads, holds_part, running_threads};
+
+use super::error::ApplyError;
+use super::session::Session;
+use super::sql::Sql;
+use super::{Context, words};
+use crate::wire::Row;
+
+/// What the state of a coordinator ends with while it has nothing to read ("Replica has ..." or "Slave has ...").
+const IDLE: &str = "has read all relay log; waiting for more updates";
+
+pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), ApplyError> {
+    let Some(stop) = context.dialect.stop(threads) else { return Ok(()) };
+    let facts = context.order.facts;
+    let mut session = context.open().await?;
+    let stopped = async {
+        if threads.sql && running_threads(facts) == Threads::SQL && holds_part(facts) {
+            end_coordinator(context, &mut session).await?;
+        }
+        session.run(&stop).await
+    }
+    .await;
+    session.close().await;
+    stopped
+}
+
+async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Result<(), ApplyError> {
+    let rows = session.rows(&Sql::from(words::SHOW_SESSIONS)).await?;
+    let idle: Vec<u64> = rows.iter().filter_map(idle_coordinator).collect();
+    // Of several channels it is not told whose it is.
+    let [id] = idle.as_slice() else { return Ok(()) };
+    match session.run(&words::kill(*id)).await {
+        Err(ApplyError::Refused { .. }) => {
+            let key = context.order.on;
+            tracing::warn!(
+                instance.key = %key,
+                "its applier has received part of a transaction and may take 60 s to stop; with GRANT SYSTEM_USER ON *.* \
+                 to our account it would be stopped at once"
+            );
+            Ok(())
+        }
+        ended => ended,
+    }
+}
+
+fn idle_coordinator(row: &Row) -> Option<u64> {
+    let cell = |index: usize| row.at(index).map(std::borrow::Cow::into_owned).unwrap_or_default();
+    (cell(1) == "system user" && cell(6).ends_with(IDLE)).then(|| cell(0).parse().ok()).flatten()
+}
