@@ -36,7 +36,7 @@
 //! - A missing server program is an error that names the command which installs it. Nothing is skipped.
 //!
 //! Environment: `ORCHESTRATOR_MYSQL_PREFIX` is where `scripts/install-servers` has put MySQL,
-//! `ORCHESTRATOR_HARNESS_DIR` moves templates and server directories away from the temporary directory.
+//! `ORCHESTRATOR_HARNESS_DIR` moves templates and server directories away from the temporary directory (`scripts/test` does it).
 //!
 //! To add a server option: a field of [`Options`], its line in `options.rs`, and if tests should say it in text, a word
 //! in [`parse`].

@@ -42,7 +42,7 @@ pub(crate) fn lease(port: u16) -> Result<PortLease> {
 }
 
 fn try_lease(port: u16) -> Result<Option<PortLease>> {
-    let path = workspace::directory("ports")?.join(port.to_string());
+    let path = workspace::common_directory("ports")?.join(port.to_string());
     let lock = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -1,5 +1,6 @@
 //! Where the harness keeps its files: one directory per user below the temporary directory.
-//! `templates/` outlives test runs (it is a cache), `servers/` and `ports/` belong to living processes.
+//! `templates/` outlives test runs (it is a cache), `servers/` belong to living processes; both may be elsewhere. `ports/` belongs to
+//! living processes, too, and stays.
 
 use anyhow::{Context, Result};
 use std::os::unix::fs::MetadataExt;
@@ -8,11 +9,18 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Creates and returns a directory of the harness. `ORCHESTRATOR_HARNESS_DIR` moves it, say to a memory disk.
 pub(crate) fn directory(name: &str) -> Result<PathBuf> {
-    let base = match std::env::var_os("ORCHESTRATOR_HARNESS_DIR") {
-        Some(base) => PathBuf::from(base),
-        None => std::env::temp_dir().join(format!("orchestrator-harness-{}", user_id()?)),
-    };
-    let dir = base.join(name);
+    match std::env::var_os("ORCHESTRATOR_HARNESS_DIR") {
+        Some(base) => create(PathBuf::from(base).join(name)),
+        None => common_directory(name),
+    }
+}
+
+/// One that all processes of this user share, wherever each keeps its servers: ports are the same for all.
+pub(crate) fn common_directory(name: &str) -> Result<PathBuf> {
+    create(std::env::temp_dir().join(format!("orchestrator-harness-{}", user_id()?)).join(name))
+}
+
+fn create(dir: PathBuf) -> Result<PathBuf> {
     std::fs::create_dir_all(&dir).with_context(|| format!("cannot create {}", dir.display()))?;
     Ok(dir)
 }

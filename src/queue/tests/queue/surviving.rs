@@ -135,9 +135,11 @@ async fn a_frozen_backend_delays_and_loses_nothing(#[case] flavor: Flavor) {
     let backend = Backend::start(flavor).await.unwrap();
     let queue = fixture_at(backend.schema().await.unwrap().options).await;
     let workers = [queue.worker(), queue.worker()];
+    let obeys = queue.submit(&[task("obeys", Act::Obey).queue(queue::Queue::Urgent)]).await[0].id();
+    // Before the others: what has not begun cannot be stopped.
+    until("the obedient job runs", async || queue.record.runs("obeys").len() == 1).await;
     let jobs: Vec<_> = (0..300).map(|n| task(&format!("job {n}"), Act::Succeed)).collect();
     queue.submit(&jobs).await;
-    let obeys = queue.submit(&[task("obeys", Act::Obey).queue(queue::Queue::Urgent)]).await[0].id();
     until("work has begun", async || queue.record.count() > 20).await;
     backend.server().freeze().unwrap();
     tokio::time::sleep(queue::DEAD_AFTER + Duration::from_secs(1)).await;
