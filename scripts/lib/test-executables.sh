@@ -1,41 +1,56 @@
 # Sourced by scripts/test: builds the test executables of the workspace and runs them, several at a time.
 #
 # Most tests wait: for a server to start, a lease to end, a failure to be noticed. cargo runs one executable after the
-# other, and the cores idle meanwhile. Here executables overlap, except those that judge how long something takes:
-# they run by themselves afterwards. docs/decisions/2026-11-23-test-executables-overlap.md has the reasons.
+# other, and the cores idle meanwhile. Here executables overlap. Those that judge how long something takes come last, with
+# two tests at a time and no more. docs/decisions/2026-11-23-test-executables-overlap.md has the reasons.
 #
-# Said: a line per executable when it ends, the whole output of one that failed, the slowest at the end.
+# Said: one line per executable when it ends, the whole output of one that failed, the slowest at the end.
 # Kept: test-logs/ in the target directory, one file per executable, and durations.tsv.
 #
 #   TEST_JOBS            executables at a time; default: one more than there are cores, 3 GB of free memory for each
 #   TEST_LIMIT_SECONDS   an executable that runs longer is killed and has failed; default: 900
-#   RUST_TEST_THREADS    tests at a time in each executable; default: 2, whatever the number of cores
+#
+# In each executable two tests run at a time, whatever the number of cores, of the timed ones one.
 
-# Bars of seconds and less: outages, pauses of writing, how soon a loss is noticed. A busy machine must not fail them. After the name, if
-# not the whole of it is such: the beginnings of the names of the tests that are.
-ALONE=(
+# Bars of seconds and less: outages, pauses of writing, how soon a loss is noticed or made good. A busy machine must not fail them. After
+# the name, if not the whole of it is such: what the names of those tests contain. The longest first, here as well.
+TIMED=(
+  "scenario/operations_survive"
+  "scenario/recovery_survives"
+  "scenario/fleet_survives"
+  "scenario/takeover_steps"
+  "scenario/takeover"
   "jobs/watching"
-  "mysql/servers failures:: watching::"
   "scenario/failover_frozen"
   "scenario/failover_primary"
   "scenario/glitches"
   "scenario/recovery_storm"
-  "scenario/takeover"
-  "scenario/takeover_steps"
+  "mysql/servers failures:: watching::"
 )
 
 # The longest begin first, so that none of them is left over at the end with nothing beside it.
 FIRST=(
-  scenario/operations jobs/operate jobs/recover store/store scenario/fleet_survives scenario/limits queue/queue
-  mysql/apply service/http scenario/operations_survive scenario/submit_flood
+  scenario/operations jobs/operate jobs/recover store/store scenario/limits queue/queue
+  mysql/apply service/http scenario/submit_flood
 )
 
-# Prints what is to be run, one per line: name, package, directory, executable. Compiles; compiler messages go to stderr.
+# Compiles, and writes down what is to be run, one per line: name, package, directory, executable.
 # Names: PACKAGE/FILE of tests in files of their own, PACKAGE/lib, PACKAGE/bin-NAME.
-list_test_executables() {
+# One command for executables and tests: with other packages named, cargo would choose other features for some dependencies, and
+# compile half of the workspace twice.
+build_test_executables() {
+  target="${CARGO_TARGET_DIR:-$PWD/target}"
+  logs="$target/test-logs"
+  rm -rf "$logs"
+  mkdir -p "$logs"
+  cargo build --quiet --workspace --bins --tests --message-format=json-render-diagnostics >"$logs/build.json"
+  name_test_executables <"$logs/build.json" >"$logs/executables.tsv"
+}
+
+# The order of fields in cargo's messages has been the same for years; should it change, names below are missing, which is an error.
+name_test_executables() {
   local manifest kind name executable package
-  cargo test --workspace --no-run --message-format=json-render-diagnostics |
-    sed -nE '/"profile":\{[^}]*"test":true/s/.*"manifest_path":"([^"]+)","target":\{"kind":\["([^"]+)".*"name":"([^"]+)","src_path".*"executable":"([^"]+)".*/\1\t\2\t\3\t\4/p' |
+  sed -nE '/"profile":\{[^}]*"test":true/s/.*"manifest_path":"([^"]+)","target":\{"kind":\["([^"]+)".*"name":"([^"]+)","src_path".*"executable":"([^"]+)".*/\1\t\2\t\3\t\4/p' |
     while IFS=$'\t' read -r manifest kind name executable; do
       package=$(sed -nE '/^\[package\]/,$s/^name = "(.*)"$/\1/p' "$manifest" | head -n 1)
       case $kind in
@@ -49,25 +64,17 @@ list_test_executables() {
 
 # Runs all of them. Fails when one fails; all are run in any case.
 run_test_executables() {
-  logs="${CARGO_TARGET_DIR:-$PWD/target}/test-logs"
-  rm -rf "$logs"
-  mkdir -p "$logs"
-  list_test_executables >"$logs/executables.tsv"
-  local crowd=() alone=()
+  local crowd=() timed=()
   sort_by_kind
-  [ "${#crowd[@]}" -gt 20 ] || {
-    echo "scripts/test: too few test executables are known: cargo's messages were not understood" >&2
-    return 1
-  }
   pids=() labels=() starts=() failed=()
-  ended=0 tests=0 total=$((${#crowd[@]} + ${#alone[@]}))
-  trap 'kill "${pids[@]}" 2>/dev/null; exit 130' INT TERM
+  ended=0 tests=0 total=$((${#crowd[@]} + ${#timed[@]}))
+  trap 'kill "${pids[@]}" 2>/dev/null; wait; exit 130' INT TERM
   local jobs
   jobs=$(test_jobs)
-  echo "$total runs, $jobs at a time; logs in $logs"
-  run_queue "$jobs" "${crowd[@]}"
-  echo "by themselves:"
-  run_queue 1 "${alone[@]}"
+  echo "$total runs, $jobs at a time, $((2 * jobs)) tests; logs in $logs"
+  run_queue "$jobs" 2 "${crowd[@]}"
+  echo "Timed ones, two tests at a time:"
+  run_queue 2 1 "${timed[@]}"
   trap - INT TERM
   echo
   echo "Slowest:"
@@ -79,30 +86,51 @@ run_test_executables() {
   return 1
 }
 
-# Fills `crowd` and `alone` with lines: name, package, directory, executable, arguments.
+# Fills `crowd` and `timed` with lines: name, package, directory, executable, arguments.
 sort_by_kind() {
-  local name rest line entry lines=()
-  for name in "${FIRST[@]}"; do
-    line=$(grep "^$name"$'\t' "$logs/executables.tsv") && lines+=("$line")
+  local -A line_of=()
+  local line name entry filters names=()
+  while IFS= read -r line; do line_of[${line%%$'\t'*}]=$line; done <"$logs/executables.tsv"
+  for entry in "${TIMED[@]}" "${FIRST[@]}"; do
+    [ -n "${line_of[${entry%% *}]:-}" ] && continue
+    echo "scripts/test: no test executable ${entry%% *}, which scripts/lib/test-executables.sh names" >&2
+    return 1
   done
-  while IFS= read -r line; do
-    [[ " ${FIRST[*]} " = *" ${line%%$'\t'*} "* ]] || lines+=("$line")
-  done <"$logs/executables.tsv"
-  for line in "${lines[@]}"; do
-    name=${line%%$'\t'*}
-    rest=none
-    for entry in "${ALONE[@]}"; do
-      [ "${entry%% *}" = "$name" ] && rest=${entry#"$name"}
-    done
-    if [ "$rest" = none ]; then
-      crowd+=("$line"$'\t')
-    elif [ -z "$rest" ]; then
-      alone+=("$line"$'\t')
+  for entry in "${TIMED[@]}"; do
+    name=${entry%% *} filters=${entry#"${entry%% *}"}
+    if [ -z "$filters" ]; then
+      timed+=("${line_of[$name]}")
+      unset "line_of[$name]"
     else
-      crowd+=("$line"$'\t'"${rest// / --skip }")
-      alone+=("${line/$'\t'/ (timed)$'\t'}"$'\t'"$rest")
+      line=${line_of[$name]}
+      timed+=("$name (timed)"$'\t'"${line#*$'\t'}"$'\t'"$filters")
+      line_of[$name]+=$'\t'"${filters// / --skip }"
     fi
   done
+  mapfile -t names < <(printf '%s\n' "${!line_of[@]}" | sort)
+  for name in "${FIRST[@]}" "${names[@]}"; do
+    [ -n "${line_of[$name]:-}" ] || continue
+    crowd+=("${line_of[$name]}")
+    unset "line_of[$name]"
+  done
+}
+
+# Servers keep their files in memory where there is plenty: copying a hundred megabytes per server, and writing them to the disk in the
+# background, costs much of a slow machine. Ports stay reserved where all runs look.
+servers_in_memory() {
+  [ -z "${ORCHESTRATOR_HARNESS_DIR:-}" ] || return 0
+  [ "$(df --output=avail -k /dev/shm 2>/dev/null | tail -n 1)" -ge 8000000 ] 2>/dev/null || return 0
+  [ "$(awk '/^MemAvailable:/ { print $2 }' /proc/meminfo)" -ge 16000000 ] || return 0
+  ORCHESTRATOR_HARNESS_DIR=$(mktemp -d /dev/shm/orchestrator-test-XXXXXX)
+  export ORCHESTRATOR_HARNESS_DIR
+  trap forget_servers EXIT
+}
+
+# Watchdogs end the servers of a test that was killed, by the pid files in there: they must be done first.
+forget_servers() {
+  local end=$((SECONDS + 20))
+  while [ -n "$(ls -A "$ORCHESTRATOR_HARNESS_DIR/servers" 2>/dev/null)" ] && [ "$SECONDS" -lt "$end" ]; do sleep 0.2; done
+  rm -rf "$ORCHESTRATOR_HARNESS_DIR"
 }
 
 # As many as there are cores and one more: they wait. Each may have a dozen servers running.
@@ -117,25 +145,25 @@ test_jobs() {
   echo "$jobs"
 }
 
-# run_queue JOBS LINE...
+# run_queue JOBS THREADS LINE...
 run_queue() {
-  local jobs=$1 line
-  shift
+  local jobs=$1 threads=$2 line
+  shift 2
   for line in "$@"; do
     while [ "${#pids[@]}" -ge "$jobs" ]; do reap_one; done
-    start_one "$line"
+    start_one "$threads" "$line"
   done
   while [ "${#pids[@]}" -gt 0 ]; do reap_one; done
 }
 
-# In its package's directory and with the variables that cargo sets and tests look at. `timeout` passes our signals on.
+# start_one THREADS LINE: in its package's directory and with the variables that cargo sets and tests look at. `timeout` passes our signals on.
 start_one() {
   local name package directory executable arguments
-  IFS=$'\t' read -r name package directory executable arguments <<<"$1"
+  IFS=$'\t' read -r name package directory executable arguments <<<"$2"
   local log="$logs/${name//[\/ ]/-}.log"
   (
     cd "$directory" || exit
-    export CARGO_PKG_NAME="$package" CARGO_MANIFEST_DIR="$directory" RUST_TEST_THREADS="${RUST_TEST_THREADS:-2}"
+    export CARGO_PKG_NAME="$package" CARGO_MANIFEST_DIR="$directory" RUST_TEST_THREADS="$1"
     # shellcheck disable=SC2086 # several words
     exec timeout --kill-after=10 "${TEST_LIMIT_SECONDS:-900}" "$executable" $arguments </dev/null >"$log" 2>&1
   ) &
@@ -154,8 +182,9 @@ reap_one() {
   took=$((10#${EPOCHREALTIME//[.,]/} - 10#${starts[$pid]//[.,]/}))
   took=$(printf '%d.%d' $((took / 1000000)) $((took / 100000 % 10)))
   printf '%s\t%s\n' "$took" "$name" >>"$logs/durations.tsv"
-  # An executable that ends well without saying so has not run its tests.
+  # An executable that ends well without saying so has not run its tests; nor has one whose tests have got other names.
   counted=$(sed -nE 's/^test result: ok\. ([0-9]+) passed;.*/\1/p' "$log" | tail -n 1)
+  [[ $name = *"(timed)" && $counted = 0 ]] && counted=
   ended=$((ended + 1))
   if [ "$status" = 0 ] && [ -n "$counted" ]; then
     tests=$((tests + counted))
@@ -173,6 +202,8 @@ how_it_failed() {
   names=$(sed -nE '/^failures:$/,/^test result/s/^    ([^ ]+)$/\1/p' "$2" | sort -u | tr '\n' ' ')
   if [ "$1" = 124 ] || [ "$1" = 137 ]; then
     echo "killed after ${TEST_LIMIT_SECONDS:-900} s"
+  elif [ "$1" = 0 ]; then
+    echo "it says of no test that it passed"
   else
     echo "${names:-exit status $1}"
   fi
