@@ -7,12 +7,14 @@ use domain::instance::{Instance, InstanceKey, ThreadState};
 use domain::{search, text};
 use regex::Regex;
 
-use super::{Error, Record, Scope, clusters};
+use super::{Error, Record, Scope, clusters, submission};
 
 /// Downtime reason that marks servers lost in a recovery.
 const LOST_IN_RECOVERY: &str = "lost-in-recovery";
 /// A forgotten instance is not rediscovered for this many poll intervals.
 const FORGET_INTERVALS: u64 = 3;
+/// Forgetting may meet those who record the same instances, batch after batch.
+const TRIES: u64 = 20;
 
 /// One known instance. `Cannot read instance: h:p` is a text that clients match.
 pub async fn read(scope: &Scope, key: &InstanceKey) -> Result<Instance, Error> {
@@ -133,19 +135,26 @@ pub async fn source(scope: &Scope, key: &InstanceKey) -> Result<Option<InstanceK
 
 /// Forgets an instance: it is not rediscovered for a while, except when a person asks.
 pub async fn forget(scope: &Scope, key: &InstanceKey) -> Result<(), Error> {
-    let mut tx = scope.begin().await?;
-    store::instances::forget(&mut tx, key, silence(scope)).await?;
-    scope.commit_as(tx, &Record { kind: "forget", key: Some(key), ..Record::default() }).await
+    submission::retried(TRIES, || async {
+        let mut tx = scope.begin().await?;
+        store::instances::forget(&mut tx, key, silence(scope)).await?;
+        scope.commit_as(tx, &Record { kind: "forget", key: Some(key), ..Record::default() }).await
+    })
+    .await
 }
 
 /// Forgets every member of the cluster meant by `hint`; returns the cluster's name and how many were forgotten.
 pub async fn forget_cluster(scope: &Scope, hint: &str) -> Result<(String, usize), Error> {
     let cluster = clusters::by_hint(scope, hint).await?;
-    let mut tx = scope.begin().await?;
-    let forgotten = store::instances::forget_cluster(&mut tx, &cluster, silence(scope)).await?.len();
-    let message = format!("forgot {forgotten} instances");
-    let record = Record { kind: "forget-cluster", cluster: &cluster, message: &message, ..Record::default() };
-    scope.commit_as(tx, &record).await?;
+    let forgotten = submission::retried(TRIES, || async {
+        let mut tx = scope.begin().await?;
+        let forgotten = store::instances::forget_cluster(&mut tx, &cluster, silence(scope)).await?.len();
+        let message = format!("forgot {forgotten} instances");
+        let record = Record { kind: "forget-cluster", cluster: &cluster, message: &message, ..Record::default() };
+        scope.commit_as(tx, &record).await?;
+        Ok(forgotten)
+    })
+    .await?;
     Ok((cluster, forgotten))
 }
 

@@ -1,5 +1,5 @@
 //! What submissions of jobs have in common: somebody must be there to do them, some are spread over time, their transactions
-//! may meet a conflict, and their answers are awaited.
+//! may meet a conflict (as those of others may), and their answers are awaited.
 
 use std::time::Duration;
 
@@ -41,7 +41,7 @@ where
         tried += 1;
         match transaction().await {
             Err(error) if error.is_conflict() && tried < tries => {
-                tracing::debug!(tried, "a submission met a conflict, trying again");
+                tracing::debug!(tried, "a transaction met a conflict, trying again");
                 let pause = rand::rng().random_range(0..=PAUSE_MS * tried);
                 tokio::time::sleep(Duration::from_millis(pause)).await;
             }

@@ -14,7 +14,8 @@ const FORGETTING: &str = "forget instances";
 /// Rows per statement when forgetting by age: short locks.
 const CHUNK: u32 = 500;
 
-/// Forgets one instance; [`Error::NotFound`] if it is not known. It is not to be rediscovered for `suppress`.
+/// Forgets one instance; [`Error::NotFound`] if it is not known. It is not to be rediscovered for `suppress`. Who records it at the
+/// same time may cause a conflict, which is for the caller to try again ([`Error::is_conflict`]).
 pub async fn forget(conn: &mut MySqlConnection, key: &InstanceKey, suppress: Duration) -> Result<(), Error> {
     match forget_keys(conn, std::slice::from_ref(key), suppress).await? {
         0 => Err(Error::not_found("instance", key)),

@@ -260,7 +260,15 @@ async fn forgetting_races_with_recording_and_wins() {
             let fresh = [seen("a", at, primary("again")), seen("b", at, primary("x"))];
             let written = Written::default();
             let mut conn = db.conn().await;
-            let forget = instances::forget(&mut conn, &batch[0].asked, std::time::Duration::from_secs(60));
+            let forget = async {
+                // Two transactions over the same rows: one of them may have to yield, and is tried again.
+                loop {
+                    match instances::forget(&mut conn, &batch[0].asked, std::time::Duration::from_secs(60)).await {
+                        Err(error) if error.is_conflict() => {}
+                        other => return other,
+                    }
+                }
+            };
             let (recorded, forgotten) = tokio::join!(instances::record(&db.pool, &written, &fresh), forget);
             recorded.unwrap();
             forgotten.unwrap();
