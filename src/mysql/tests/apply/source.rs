@@ -61,9 +61,10 @@ async fn a_move_by_gtid_changes_the_source_and_nothing_else() {
             assert_eq!(value(c, user).await, "1");
             assert!(options(&prober, b).await.tls.allowed, "still over TLS");
         }
+        // MySQL: the receiver has to stand, the applier may run.
         assert_eq!(
             number(&order(&prober, b, action).await.expect_err("it runs")),
-            if flavor == Flavor::MySql { 3081 } else { 1198 }
+            if flavor == Flavor::MySql { 3021 } else { 1198 }
         );
     }
 }
