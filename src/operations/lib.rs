@@ -27,6 +27,7 @@ mod execute;
 mod fleet;
 mod lanes;
 mod ledger;
+mod looks;
 mod mysql_fleet;
 mod outcome;
 mod report;

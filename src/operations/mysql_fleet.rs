@@ -9,6 +9,7 @@ use mysql::Prober;
 use mysql::apply::{ApplyError, Order, apply};
 
 use crate::fleet::{Change, Fleet, FleetError};
+use crate::looks::Looks;
 
 /// Turns the names that a server mentions into those by which we know the servers.
 pub type Resolver = Box<dyn for<'a> Fn(&'a mut ServerFacts) -> BoxFuture<'a, ()> + Send + Sync>;
@@ -21,6 +22,7 @@ pub struct MySqlFleet<'a> {
     names_for_replicas: BTreeMap<InstanceKey, String>,
     /// `ReplicationCredentialsQuery`; empty if not configured.
     credentials_query: String,
+    looks: Looks<Result<ServerFacts, FleetError>>,
 }
 
 impl<'a> MySqlFleet<'a> {
@@ -31,7 +33,26 @@ impl<'a> MySqlFleet<'a> {
         names_for_replicas: BTreeMap<InstanceKey, String>,
         credentials_query: &str,
     ) -> Self {
-        Self { prober, resolver, names_for_replicas, credentials_query: credentials_query.to_owned() }
+        Self {
+            prober,
+            resolver,
+            names_for_replicas,
+            credentials_query: credentials_query.to_owned(),
+            looks: Looks::default(),
+        }
+    }
+
+    async fn read(&self, key: &InstanceKey) -> Result<ServerFacts, FleetError> {
+        let fail = |reason: String| FleetError::Unreachable { key: key.clone(), reason };
+        match self.prober.probe(key).await.answer {
+            Answer::Facts { facts, .. } => {
+                let mut facts = *facts;
+                (self.resolver)(&mut facts).await;
+                Ok(facts)
+            }
+            Answer::Filtered { filter } => Err(fail(format!("left out by {filter}"))),
+            Answer::Failed(failure) => Err(fail(format!("{} ({})", failure.message, failure.kind.name()))),
+        }
     }
 
     /// The action as the server is to hear it: a source goes by the name that replicas know.
@@ -48,16 +69,7 @@ impl<'a> MySqlFleet<'a> {
 
 impl Fleet for MySqlFleet<'_> {
     async fn look(&self, key: &InstanceKey) -> Result<ServerFacts, FleetError> {
-        let fail = |reason: String| FleetError::Unreachable { key: key.clone(), reason };
-        match self.prober.probe(key).await.answer {
-            Answer::Facts { facts, .. } => {
-                let mut facts = *facts;
-                (self.resolver)(&mut facts).await;
-                Ok(facts)
-            }
-            Answer::Filtered { filter } => Err(fail(format!("left out by {filter}"))),
-            Answer::Failed(failure) => Err(fail(format!("{} ({})", failure.message, failure.kind.name()))),
-        }
+        self.looks.ask(key, || self.read(key)).await
     }
 
     async fn apply(&self, change: Change<'_>) -> Result<(), FleetError> {

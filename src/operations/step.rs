@@ -168,7 +168,7 @@ async fn verify<F: Fleet, L: Ledger>(
                 return Err(StepError::After(format!("cancelled while waiting: {unmet}")));
             }
         }
-        pause = (pause * 2).min(LONGEST_PAUSE);
+        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
 }
 
