@@ -111,6 +111,10 @@ impl Options {
             "--innodb-redo-log-capacity=16M".to_owned(),
             // The default, 64 MB, is touched at the start: memory and a tenth of what a start costs.
             "--innodb-log-buffer-size=1M".to_owned(),
+            // Each takes 256 places of the machine's asynchronous requests (fs.aio-max-nr, often 65536); by default there are
+            // eight and more, and two dozen servers would have used them up.
+            "--innodb-read-io-threads=1".to_owned(),
+            "--innodb-write-io-threads=1".to_owned(),
             "--relay-log=relay".to_owned(),
             "--replica-net-timeout=4".to_owned(),
             format!("--log-replica-updates={}", on_off(self.log_replica_updates && self.log_bin)),

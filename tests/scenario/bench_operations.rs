@@ -10,13 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use clap::Parser;
 use domain::plan::Request;
-use harness::{Flavor, Member, Topology, Writer, catch_up, parse};
+use harness::{Flavor, HOST, Member, Topology, Writer, catch_up, parse, replica_status};
 use scenario::{Executor, Fleet, key};
 use serde_json::json;
 
 /// Wall time of moving all replicas, in wall times of moving one.
 const TARGET: f64 = 3.0;
 const PAUSE: Duration = Duration::from_millis(20);
+/// Between looks at a receiver that connects.
+const LOOK: Duration = Duration::from_millis(10);
 const CATCH_UP: Duration = Duration::from_secs(60);
 
 /// Relocating many replicas, compared to one.
@@ -60,13 +62,24 @@ async fn run(arguments: &Arguments) -> Result<()> {
     }
     let bench = Bench::start(arguments).await?;
     let (mut single, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut bare_single, mut bare_many) = (Vec::new(), Vec::new());
     for round in 1..=arguments.rounds {
         // There and back, so that each round begins as the first did; one and all in turn, so that whatever else the
         // machine does weighs on both.
         let ones = [bench.move_one("target").await?, bench.move_one("source").await?];
         let alls = [bench.move_all("source", "target").await?, bench.move_all("target", "source").await?];
         let (one, all): (f64, f64) = (ones.iter().sum(), alls.iter().sum());
-        eprintln!("round {round}: one {:.3} s, all {:.3} s, {:.2} times", one / 2.0, all / 2.0, all / one);
+        let bare = (bench.bare(1).await?, bench.bare(arguments.replicas).await?);
+        eprintln!(
+            "round {round}: one {:.3} s, all {:.3} s, {:.2} times; bare statements {:.3} s, {:.3} s",
+            one / 2.0,
+            all / 2.0,
+            all / one,
+            bare.0,
+            bare.1
+        );
+        bare_single.push(bare.0);
+        bare_many.push(bare.1);
         ratios.push(all / one);
         single.extend(ones);
         many.extend(alls);
@@ -79,6 +92,13 @@ async fn run(arguments: &Arguments) -> Result<()> {
     println!(
         "| {} | {} | {} | {one:.3} | {all:.3} | {ratio:.2} | at most {TARGET}: {verdict} |",
         arguments.flavor, arguments.replicas, bench.parallel
+    );
+    let (one, all) = (median(&mut bare_single), median(&mut bare_many));
+    println!(
+        "The same statements sent to the servers alone, with nothing asked and nobody to wait for but them: one {one:.3} s, all \
+         {} at once {all:.3} s, {:.2} times.",
+        arguments.replicas,
+        all / one
     );
     Ok(())
 }
@@ -138,6 +158,53 @@ impl Bench {
         let (of, below) = (key(&self.topology[of]), key(&self.topology[below]));
         let request = Request::RelocateReplicas { of, below, pattern: String::new() };
         self.timed(&request, self.replicas.len()).await
+    }
+
+    /// Seconds that the statements of a move take by themselves, on the first of the replicas, all at once: the receiver stops,
+    /// the source is named (the one there is), the receiver runs. What the servers and this machine cost, without us.
+    async fn bare(&self, count: usize) -> Result<f64> {
+        let source = &self.topology["source"];
+        let mut connections = Vec::new();
+        for name in &self.replicas[..count] {
+            let server = &self.topology[name.as_str()];
+            catch_up(server, source, CATCH_UP).await?;
+            connections.push(server.connect_root().await?);
+        }
+        let flavor = source.flavor();
+        let statements = match flavor {
+            Flavor::MySql => [
+                "STOP REPLICA IO_THREAD".to_owned(),
+                format!(
+                    "CHANGE REPLICATION SOURCE TO SOURCE_HOST = '{HOST}', SOURCE_PORT = {}, SOURCE_HEARTBEAT_PERIOD = 2",
+                    source.port()
+                ),
+                "START REPLICA IO_THREAD".to_owned(),
+            ],
+            Flavor::MariaDb => [
+                "STOP SLAVE".to_owned(),
+                format!(
+                    "CHANGE MASTER TO MASTER_HOST = '{HOST}', MASTER_PORT = {}, MASTER_USE_GTID = slave_pos, \
+                     MASTER_HEARTBEAT_PERIOD = 2",
+                    source.port()
+                ),
+                "START SLAVE".to_owned(),
+            ],
+        };
+        let begun = Instant::now();
+        let moves = connections.into_iter().map(|mut connection| {
+            let statements = &statements;
+            async move {
+                for sql in statements {
+                    sqlx::raw_sql(sql).execute(&mut connection).await?;
+                }
+                while !replica_status(flavor, &mut connection).await?.is_some_and(|status| status.is_running()) {
+                    tokio::time::sleep(LOOK).await;
+                }
+                anyhow::Ok(())
+            }
+        });
+        futures::future::try_join_all(moves).await?;
+        Ok(begun.elapsed().as_secs_f64())
     }
 
     async fn timed(&self, request: &Request, expected: usize) -> Result<f64> {
