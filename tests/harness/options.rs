@@ -89,6 +89,8 @@ impl Options {
             "--skip-name-resolve".to_owned(),
             "--max-connections=500".to_owned(),
             format!("--innodb-buffer-pool-size={}M", self.buffer_pool_mb),
+            // The kernel gives requests of its own kind to few servers only (fs.aio-max-nr): the next one does not start.
+            "--innodb-use-native-aio=OFF".to_owned(),
             // `kill -9` of a server loses nothing by this: the operating system holds the pages. Only power loss would.
             "--innodb-flush-log-at-trx-commit=2".to_owned(),
             "--sync-binlog=0".to_owned(),
