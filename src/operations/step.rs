@@ -15,6 +15,8 @@ use crate::{APPLY_LIMIT, SEND_WINDOW};
 /// First and longest pause between two looks at what a step brought about: most are true at once, and people wait.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a source may take to name what it has sent.
+const SEEN_LATE: Duration = Duration::from_secs(1);
 /// A server that gives no facts for this long hangs: whatever its step waits for, others wait for us. Longer than a
 /// restart of a connection, shorter than people's patience.
 const SILENCE_LIMIT: Duration = Duration::from_secs(10);
@@ -75,16 +77,7 @@ async fn perform<F: Fleet, L: Ledger>(
     ends: Instant,
     cancellable: bool,
 ) -> Result<(), StepError> {
-    let names = others(step);
-    // A look that takes longer than we may still send would be for nothing.
-    let looking = look_all(means.fleet, &step.on, &names);
-    let looked = timeout_at(until, looking).await;
-    let facts = looked
-        .unwrap_or_else(|_| Err(format!("{} and those it needs did not answer in time", step.on)))
-        .map_err(StepError::Before)?;
-    for condition in &step.before {
-        condition.holds(&step.on, own(&facts, &step.on)?, &facts).map_err(|unmet| StepError::Before(unmet.0))?;
-    }
+    let facts = ready(means, step, until).await?;
     let action = concrete(&step.action, &facts).map_err(StepError::Before)?;
     let sent = if action == Action::Drain { Ok(()) } else { send(means.fleet, step, &action, &facts, until).await };
     match sent {
@@ -99,6 +92,32 @@ async fn perform<F: Fleet, L: Ledger>(
     }
     note_equivalence(means.ledger, step, &action, &facts).await;
     Ok(())
+}
+
+/// Looks until everything that must be so before is so. That is at once, or never, but for what is seen late.
+async fn ready<F: Fleet, L: Ledger>(means: Means<'_, F, L>, step: &Step, until: Instant) -> Result<Facts, StepError> {
+    let names = others(step);
+    let patience = Instant::now() + SEEN_LATE;
+    loop {
+        // A look that takes longer than we may still send would be for nothing.
+        let looked = timeout_at(until, look_all(means.fleet, &step.on, &names)).await;
+        let facts = looked
+            .unwrap_or_else(|_| Err(format!("{} and those it needs did not answer in time", step.on)))
+            .map_err(StepError::Before)?;
+        let own = own(&facts, &step.on)?;
+        let failing = step.before.iter().find_map(|one| Some((one, one.holds(&step.on, own, &facts).err()?)));
+        let Some((condition, unmet)) = failing else { return Ok(facts) };
+        if !is_seen_late(condition) || Instant::now() > patience {
+            return Err(StepError::Before(unmet.0));
+        }
+        sleep(FIRST_PAUSE).await;
+    }
+}
+
+/// A MySQL source sends a transaction before its own `gtid_executed` names it: a busy one may seem to lack what its replica
+/// has executed already.
+fn is_seen_late(condition: &Condition) -> bool {
+    matches!(condition, Condition::ExecutedIsIn { .. } | Condition::ReceivedIsIn { .. })
 }
 
 /// Sends the order, if there is still time for it.

@@ -335,3 +335,25 @@ async fn draining_a_stopped_applier_fails_at_once() {
     assert!(began.elapsed() < Duration::from_secs(1));
     assert_eq!(memory.sent(), 0, "waiting is not an order");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_source_names_late_is_waited_for_but_not_for_long() {
+    let sent = "3e11fa47-71ca-11e1-9e33-c80aa9429562:1-5";
+    for (names_it_after, done) in [(300, true), (5_000, false)] {
+        let memory = world(&[]);
+        memory.servers.lock().unwrap().get_mut(&key("a")).unwrap().gtid.executed = sent.to_owned();
+        let mut only = branch("a", "z", &memory);
+        only.steps = vec![stop("a").when(Condition::ExecutedIsIn { other: key("z") })];
+        only.restore = Vec::new();
+        let (plan, book) = (plan(vec![only]), Book::default());
+        let late = async {
+            tokio::time::sleep(Duration::from_millis(names_it_after)).await;
+            memory.servers.lock().unwrap().get_mut(&key("z")).unwrap().gtid.executed = sent.to_owned();
+        };
+        let (report, ()) = tokio::join!(run(&plan, &memory, &book), late);
+        assert_eq!((report.branches[0].result == BranchResult::Done, memory.sent() == 1), (done, done), "{report:?}");
+        if !done {
+            assert!(report.branches[0].result.error().unwrap().contains("lacks what"), "{report:?}");
+        }
+    }
+}

@@ -4,6 +4,8 @@
 //! ([`domain::plan::holds_part`]). Its coordinator is ended instead, before it is told (afterwards it would wait all the same):
 //! all workers then stop at once, and give the part up. MySQL leaves this to accounts with `SYSTEM_USER`; without it, one waits.
 
+use std::time::{Duration, Instant};
+
 use domain::plan::{Threads, holds_part, running_threads};
 
 use super::error::ApplyError;
@@ -12,6 +14,9 @@ use super::sql::Sql;
 use super::{Context, words};
 use crate::wire::Row;
 
+/// How long a coordinator may take to read the part that there is.
+const READING: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(20);
 /// What the state of a coordinator ends with while it has nothing to read ("Replica has ..." or "Slave has ...").
 const IDLE: &str = "has read all relay log; waiting for more updates";
 
@@ -31,11 +36,19 @@ pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), 
 }
 
 async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Result<(), ApplyError> {
-    let rows = session.rows(&Sql::from(words::SHOW_SESSIONS)).await?;
-    let idle: Vec<u64> = rows.iter().filter_map(idle_coordinator).collect();
-    // Of several channels it is not told whose it is.
-    let [id] = idle.as_slice() else { return Ok(()) };
-    match session.run(&words::kill(*id)).await {
+    let patience = Instant::now() + READING;
+    let id = loop {
+        let rows = session.rows(&Sql::from(words::SHOW_SESSIONS)).await?;
+        let idle: Vec<u64> = rows.iter().filter_map(idle_coordinator).collect();
+        match idle.as_slice() {
+            [id] => break *id,
+            // On a busy machine it may not have read what there is.
+            [] if Instant::now() < patience => tokio::time::sleep(PAUSE).await,
+            // Of several channels it is not told whose it is.
+            _ => return Ok(()),
+        }
+    };
+    match session.run(&words::kill(id)).await {
         Err(ApplyError::Refused { .. }) => {
             let key = context.order.on;
             tracing::warn!(
