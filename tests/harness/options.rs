@@ -89,7 +89,8 @@ impl Options {
             "--skip-name-resolve".to_owned(),
             "--max-connections=500".to_owned(),
             format!("--innodb-buffer-pool-size={}M", self.buffer_pool_mb),
-            // The kernel gives requests of its own kind to few servers only (fs.aio-max-nr): the next one does not start.
+            // The machine's asynchronous requests are few (fs.aio-max-nr, often 65536), and a MySQL server takes up to 2,300 of them:
+            // the one that gets none does not start.
             "--innodb-use-native-aio=OFF".to_owned(),
             // `kill -9` of a server loses nothing by this: the operating system holds the pages. Only power loss would.
             "--innodb-flush-log-at-trx-commit=2".to_owned(),
@@ -113,8 +114,7 @@ impl Options {
             "--innodb-redo-log-capacity=16M".to_owned(),
             // The default, 64 MB, is touched at the start: memory and a tenth of what a start costs.
             "--innodb-log-buffer-size=1M".to_owned(),
-            // Each takes 256 places of the machine's asynchronous requests (fs.aio-max-nr, often 65536); by default there are
-            // eight and more, and two dozen servers would have used them up.
+            // Servers this small need no more.
             "--innodb-read-io-threads=1".to_owned(),
             "--innodb-write-io-threads=1".to_owned(),
             "--relay-log=relay".to_owned(),
