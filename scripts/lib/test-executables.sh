@@ -25,6 +25,7 @@ TIMED=(
   "scenario/failover_primary"
   "scenario/glitches"
   "scenario/recovery_storm"
+  "scenario/bad_input"
   "service/leading"
   "mysql/servers failures:: watching::"
 )
