@@ -147,6 +147,11 @@ fn a_transaction_received_in_part_is_given_up() {
             assert_eq!(shown(stage.promote().as_ref()), rest_for("b"), "{other}");
         }
     }
+    // It was tried: so it is waited for.
+    let tried =
+        read("b", Stage::fenced("a dead\n  c io=no\n    b rule=prefer io=no", &["b", "c"]).promoted("b", &["c"]));
+    let tried = Stage { opening_begun: false, ..tried };
+    assert_eq!(shown(tried.promote().as_ref()), rest_for("b"));
     // Everything before it is applied first.
     let behind = world.replacen("rule=prefer", "rule=prefer executed=a:1-50 retrieved=a:1-100", 1);
     let stage = read("b", Stage::new(&behind));

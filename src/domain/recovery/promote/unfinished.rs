@@ -9,6 +9,9 @@ use crate::operation::{compatibility, steps};
 use crate::plan::{Action, Condition, Position, Step, Threads, holds_part, missing_of_executed};
 use crate::recovery::scene::Scene;
 
+/// Seconds until the part is given up. It takes a few hundredths.
+const GIVING_UP: u32 = 5;
+
 /// Whether a part is left is seen only when all before it is applied.
 pub(super) fn may_remain(one: &Instance, replica: &ReplicaFacts) -> bool {
     replica.auto_position && !one.facts.server_uuid.is_empty()
@@ -17,7 +20,9 @@ pub(super) fn may_remain(one: &Instance, replica: &ReplicaFacts) -> bool {
 /// The survivor to go below, if there is a part to be given up; `now`: what runs when it comes to that.
 pub(super) fn remedy<'a>(scene: &Scene<'a>, one: &Instance, now: Threads) -> Option<&'a Instance> {
     let replica = one.facts.replica.as_ref()?;
-    if now != Threads::SQL || !holds_part(&one.facts) || !may_remain(one, replica) {
+    // Once it reads from another this was tried, and did not help: then it is waited for.
+    let untried = replica.source == *scene.failed;
+    if now != Threads::SQL || !untried || !holds_part(&one.facts) || !may_remain(one, replica) {
         return None;
     }
     let fits = |other: &&&Instance| {
@@ -54,7 +59,7 @@ pub(super) fn steps(one: &Instance, replica: &ReplicaFacts, other: &Instance, st
         .when(Condition::PurgedByIsHere { other: to.clone() })
         .then(Condition::ReplicatesFrom { source: to.clone() })
         .then(Condition::Threads { running: Threads::SQL });
-    let start = steps::start(key, Threads::IO)
+    let start = Step::new(key, Action::Start { threads: Threads::IO }, GIVING_UP)
         .then(Condition::ReplicatesFrom { source: to })
         .then(Condition::Replicating { threads: Threads::BOTH })
         .then(Condition::NothingInPart);

@@ -10,8 +10,8 @@ use crate::support::{Act, Fixture, fixture, keyed, task, until};
 
 /// Claims everything ready for a worker that died long ago.
 async fn die_with_all(queue: &Fixture) {
-    let worker = queue.worker();
     let waiting = queue.count("job_ready").await;
+    let worker = queue.worker();
     queue.until_claimed(waiting).await;
     worker.running.abort();
     worker.running.await.unwrap_err();
@@ -54,7 +54,10 @@ async fn a_look_says_what_the_queue_needs(#[case] flavor: Flavor) {
     assert_eq!(look().await, Upkeep::default());
     let hour = Duration::from_secs(3600);
     queue.submit(&[task("later", Act::Wait).run_in(hour), task("hers", Act::Wait).worker_hint("her", hour)]).await;
-    let worker = queue.worker_with(|config| config.datacenters = vec!["dc \"1\"".to_owned()]);
+    let worker = queue.worker_with(|config| {
+        config.datacenters = vec!["dc \"1\"".to_owned()];
+        config.drain_deadline = Duration::from_millis(100);
+    });
     queue.submit(&[task("now", Act::Wait)]).await;
     queue.until_claimed(1).await;
     let (mut seen, mut read) = (look().await, live_workers(&mut queue.conn().await).await.unwrap());
@@ -75,7 +78,7 @@ async fn a_look_says_what_the_queue_needs(#[case] flavor: Flavor) {
     assert!(look().await.lost);
     rescue(&mut queue.conn().await).await.unwrap();
     assert!(!look().await.lost);
-    queue.record.gate.cancel();
+    // The gate stays shut: what the next worker claims must not have ended before it dies.
     worker.drain().await;
     die_with_all(&queue).await;
     assert!(look().await.lost, "their worker is dead");
