@@ -7,7 +7,7 @@
 # Said: one line per executable when it ends, the whole output of one that failed, the slowest at the end.
 # Kept: test-logs/ in the target directory, one file per executable, and durations.tsv.
 #
-#   TEST_JOBS            executables at a time; default: one more than there are cores, 3 GB of free memory for each
+#   TEST_JOBS            executables at a time; default: as many as there are cores, 3 GB of free memory for each
 #   TEST_LIMIT_SECONDS   an executable that runs longer is killed and has failed; default: 900
 #
 # In each executable two tests run at a time, whatever the number of cores, of the timed ones one.
@@ -135,11 +135,11 @@ forget_servers() {
   rm -rf "$ORCHESTRATOR_HARNESS_DIR"
 }
 
-# As many as there are cores and one more: they wait. Each may have a dozen servers running.
+# As many as there are cores. Each may have a dozen servers running.
 test_jobs() {
   local jobs=${TEST_JOBS:-} memory
   if [ -z "$jobs" ]; then
-    jobs=$(($(nproc) + 1))
+    jobs=$(nproc)
     memory=$(awk '/^MemAvailable:/ { print int($2 / 3000000) }' /proc/meminfo)
     [ "$jobs" -gt "${memory:-1}" ] && jobs=${memory:-1}
     [ "$jobs" -lt 1 ] && jobs=1

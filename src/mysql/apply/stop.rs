@@ -15,7 +15,9 @@ use super::{Context, words};
 use crate::wire::Row;
 
 /// How long a coordinator may take to read the part that there is.
-const READING: Duration = Duration::from_secs(2);
+const READING: Duration = Duration::from_secs(1);
+/// How long a coordinator may take to end once it was killed.
+const NOTICING: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
 /// What the state of a coordinator ends with while it has nothing to read ("Replica has ..." or "Slave has ...").
 const IDLE: &str = "has read all relay log; waiting for more updates";
@@ -58,11 +60,28 @@ async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Re
             );
             Ok(())
         }
-        ended => ended,
+        Ok(()) => is_gone(session, id).await,
+        failed => failed,
     }
 }
 
+/// Waits until the coordinator has noticed: told to stop before, it would wait all the same.
+async fn is_gone(session: &mut Session<'_>, id: u64) -> Result<(), ApplyError> {
+    let patience = Instant::now() + NOTICING;
+    while Instant::now() < patience {
+        let rows = session.rows(&Sql::from(words::SHOW_SESSIONS)).await?;
+        if !rows.iter().any(|row| cell(row, 0).parse() == Ok(id)) {
+            break;
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Ok(())
+}
+
 fn idle_coordinator(row: &Row) -> Option<u64> {
-    let cell = |index: usize| row.at(index).map(std::borrow::Cow::into_owned).unwrap_or_default();
-    (cell(1) == "system user" && cell(6).ends_with(IDLE)).then(|| cell(0).parse().ok()).flatten()
+    (cell(row, 1) == "system user" && cell(row, 6).ends_with(IDLE)).then(|| cell(row, 0).parse().ok()).flatten()
+}
+
+fn cell(row: &Row, index: usize) -> String {
+    row.at(index).map(std::borrow::Cow::into_owned).unwrap_or_default()
 }
