@@ -63,6 +63,7 @@ fn read_channel(row: &impl Columns) -> Result<ReplicaFacts, String> {
         ),
         relay: coordinates(row, ["Relay_Log_File"; 2], ["Relay_Log_Pos"; 2]),
         last_sql_error: row.any(["Last_SQL_Error"; 2]),
+        last_sql_errno: row.maybe(["Last_SQL_Errno"; 2]).and_then(|text| text.parse().ok()).unwrap_or(0),
         last_io_error: row.any(["Last_IO_Error"; 2]),
         last_io_errno: row.maybe(["Last_IO_Errno"; 2]).and_then(|text| text.parse().ok()).unwrap_or(0),
         seconds_behind,
@@ -141,7 +142,7 @@ mod tests {
         Relay_Master_Log_File=mysql-bin.000007\nSlave_IO_Running=Yes\nSlave_SQL_Running=No
         Replicate_Do_DB=\nReplicate_Wild_Ignore_Table=tmp.%\nExec_Master_Log_Pos=1100
         Master_SSL_Allowed=Yes\nMaster_SSL_CA_File=/ca.pem\nMaster_SSL_Verify_Server_Cert=No
-        Seconds_Behind_Master=-3\nLast_IO_Errno=2003\nLast_IO_Error=\nLast_SQL_Error=Duplicate entry \"1\" for key
+        Seconds_Behind_Master=-3\nLast_IO_Errno=2003\nLast_IO_Error=\nLast_SQL_Errno=1062\nLast_SQL_Error=Duplicate entry \"1\" for key
         Master_UUID=aaaa\nSQL_Delay=60\nAuto_Position=1\nRetrieved_Gtid_Set=aaaa:1-7\nMaster_TLS_Version=TLSv1.2
         Channel_Name=";
 
@@ -155,7 +156,7 @@ mod tests {
         assert_eq!(facts.relay, BinlogCoordinates { file: "relay.000002".to_owned(), position: 367 });
         assert_eq!((facts.seconds_behind, facts.sql_delay), (Some(0), 60), "a negative lag is no lag");
         assert!(facts.has_filters && facts.auto_position && !facts.using_mariadb_gtid);
-        assert_eq!(facts.last_io_errno, 2003);
+        assert_eq!((facts.last_io_errno, facts.last_sql_errno), (2003, 1062));
         assert_eq!(facts.last_sql_error, "Duplicate entry \"1\" for key");
         assert_eq!((facts.source_uuid.as_str(), facts.user.as_str()), ("aaaa", "repl"));
         assert!(facts.tls.allowed);

@@ -187,7 +187,21 @@ impl Playground {
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
-        bail!("the links are {now:?}, expected {links:?}")
+        bail!("the links are {now:?}, expected {links:?}{}", self.errors().await?)
+    }
+
+    /// What replication complains of, a line each.
+    async fn errors(&self) -> Result<String> {
+        let mut lines = String::new();
+        for (name, server) in self.topology.servers.iter().filter(|(_, server)| server.is_running()) {
+            let status = replica_status(self.topology.flavor, &mut server.connect_root().await?).await?;
+            for error in status.into_iter().flat_map(|status| [status.io_error, status.sql_error]) {
+                if !error.is_empty() {
+                    lines += &format!("\n{name}: {error}");
+                }
+            }
+        }
+        Ok(lines)
     }
 
     /// Everything is as it should be: these links; every server that replicates has all that was acknowledged and the same

@@ -177,6 +177,9 @@ pub struct ReplicaFacts {
     pub relay: BinlogCoordinates,
     /// Text of the last applier error.
     pub last_sql_error: String,
+    /// Number of the last applier error; 0 for none.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub last_sql_errno: u32,
     /// Text of the last receiver error.
     pub last_io_error: String,
     /// Number of the last receiver error; 0 for none.

@@ -168,7 +168,9 @@ async fn asked_without_changing(all: &mut Playground) -> Result<()> {
     let words = all.words("plan relocate -i @e -d @c");
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let planned = all.named(&all.fleet.ok(&words).await?);
-    ensure!(planned.trim_end() == plan, "{planned}\n{plan}");
+    // Who is behind whom changes between two moments, and is warned of.
+    let lines = |text: &str| text.lines().filter(|line| !line.starts_with("warning: ")).collect::<Vec<_>>().join("\n");
+    ensure!(lines(planned.trim_end()) == lines(&plan), "{planned}\n{plan}");
     all.settled(links).await
 }
 
