@@ -327,8 +327,8 @@ pub(crate) fn received_is_applied(own: &ServerFacts) -> bool {
 
 /// A MySQL replica has applied all complete transactions and has received part of one more: its applier is in the middle of that,
 /// and several workers, told to stop, wait up to 60 s for the rest (`SLAVE_WAIT_GROUP_DONE` in its `sql/rpl_replica.cc`; tried
-/// on 9.7.4). They give it up when a source, any, begins to send anew. Now and then a receiver that a source has told of its
-/// place looks the same.
+/// on 9.7.4). They give it up when a source, any, begins to send anew. What it has executed is told
+/// up to 0.3 s late (`replica_checkpoint_period`): until then one that has applied all looks the same.
 pub fn holds_part(own: &ServerFacts) -> bool {
     let Some(replica) = own.replica.as_ref().filter(|replica| replica.auto_position) else { return false };
     replica.read != replica.exec && received_is_applied(own)

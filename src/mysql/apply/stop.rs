@@ -7,13 +7,18 @@
 use std::time::{Duration, Instant};
 
 use domain::plan::{Threads, holds_part, running_threads};
+use domain::version::ServerVersion;
 
 use super::error::ApplyError;
 use super::session::Session;
 use super::sql::Sql;
 use super::{Context, words};
+use crate::dialect as questions;
+use crate::replica_status;
 use crate::wire::Row;
 
+/// More than `replica_checkpoint_period`, 0.3 s by default: so late a server tells what it has executed.
+const TOLD_LATE: Duration = Duration::from_millis(500);
 /// How long a coordinator may take to read the part that there is.
 const READING: Duration = Duration::from_secs(1);
 /// How long a coordinator may take to end once it was killed.
@@ -27,7 +32,11 @@ pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), 
     let facts = context.order.facts;
     let mut session = context.open().await?;
     let stopped = async {
-        if threads.sql && running_threads(facts) == Threads::SQL && holds_part(facts) {
+        if threads.sql
+            && running_threads(facts) == Threads::SQL
+            && holds_part(facts)
+            && lasts(context, &mut session).await?
+        {
             end_coordinator(context, &mut session).await?;
         }
         session.run(&stop).await
@@ -35,6 +44,22 @@ pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), 
     .await;
     session.close().await;
     stopped
+}
+
+/// The part is no mere delay in what is told.
+async fn lasts(context: &Context<'_>, session: &mut Session<'_>) -> Result<bool, ApplyError> {
+    let facts = context.order.facts;
+    let version = ServerVersion::parse(&facts.version, &facts.version_comment);
+    let ask = Sql::from(questions::replica_status(&version));
+    let patience = Instant::now() + TOLD_LATE;
+    while Instant::now() < patience {
+        tokio::time::sleep(PAUSE).await;
+        let now = replica_status::read(&session.rows(&ask).await?).ok().flatten();
+        if now.is_none_or(|now| now.read == now.exec) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Result<(), ApplyError> {

@@ -20,8 +20,8 @@ pub(super) fn may_remain(one: &Instance, replica: &ReplicaFacts) -> bool {
 /// The survivor to go below, if there is a part to be given up; `now`: what runs when it comes to that.
 pub(super) fn remedy<'a>(scene: &Scene<'a>, one: &Instance, now: Threads) -> Option<&'a Instance> {
     let replica = one.facts.replica.as_ref()?;
-    // Once it reads from another this was tried, and did not help: then it is waited for.
-    let untried = replica.source == *scene.failed;
+    // Once it reads from another this was tried, and did not help: then it is waited for. So it is where nobody waits for a primary.
+    let untried = replica.source == *scene.failed && scene.policy.apply_promotion;
     if now != Threads::SQL || !untried || !holds_part(&one.facts) || !may_remain(one, replica) {
         return None;
     }
@@ -39,7 +39,7 @@ pub(super) fn remedy<'a>(scene: &Scene<'a>, one: &Instance, now: Threads) -> Opt
 
 pub(super) fn told(one: &Instance, other: &Instance) -> String {
     format!(
-        "{} has received a transaction in part, and gives it up by reading from {} for a moment",
+        "{} may have received a transaction in part, and gives it up by reading from {} for a moment",
         one.key, other.key
     )
 }
