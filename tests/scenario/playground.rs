@@ -192,16 +192,13 @@ impl Playground {
 
     /// What replication complains of, a line each.
     async fn errors(&self) -> Result<String> {
-        let mut lines = String::new();
+        let mut lines = Vec::new();
         for (name, server) in self.topology.servers.iter().filter(|(_, server)| server.is_running()) {
             let status = replica_status(self.topology.flavor, &mut server.connect_root().await?).await?;
-            for error in status.into_iter().flat_map(|status| [status.io_error, status.sql_error]) {
-                if !error.is_empty() {
-                    lines += &format!("\n{name}: {error}");
-                }
-            }
+            let errors = status.into_iter().flat_map(|status| [status.io_error, status.sql_error]);
+            lines.extend(errors.filter(|error| !error.is_empty()).map(|error| format!("\n{name}: {error}")));
         }
-        Ok(lines)
+        Ok(lines.concat())
     }
 
     /// Everything is as it should be: these links; every server that replicates has all that was acknowledged and the same
