@@ -32,7 +32,10 @@ pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), 
     let facts = context.order.facts;
     let mut session = context.open().await?;
     let stopped = async {
+        // Of several channels it is not told whose coordinator is whose: another's must not be ended.
+        let one_channel = facts.replica.as_ref().is_some_and(|replica| replica.other_channels.is_empty());
         if threads.sql
+            && one_channel
             && running_threads(facts) == Threads::SQL
             && holds_part(facts)
             && lasts(context, &mut session).await?
@@ -71,7 +74,6 @@ async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Re
             [id] => break *id,
             // On a busy machine it may not have read what there is.
             [] if Instant::now() < patience => tokio::time::sleep(PAUSE).await,
-            // Of several channels it is not told whose it is.
             _ => return Ok(()),
         }
     };

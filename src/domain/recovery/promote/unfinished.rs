@@ -3,10 +3,10 @@
 //! It gives the part up when a source begins to send anew. So the successor, which has applied all there is, goes below
 //! another survivor for a moment, from which nothing comes: all that has is here already.
 
-use super::SWITCH_LIMIT;
+use super::{SWITCH_LIMIT, catch_up};
 use crate::instance::{Instance, ReplicaFacts, ThreadState};
 use crate::operation::{compatibility, steps};
-use crate::plan::{Action, Condition, Position, Step, Threads, holds_part, missing_of_executed};
+use crate::plan::{Action, Condition, Position, Step, Threads, holds_part};
 use crate::recovery::scene::Scene;
 
 /// Seconds until the part is given up. It takes a few hundredths.
@@ -30,7 +30,8 @@ pub(super) fn remedy<'a>(scene: &Scene<'a>, one: &Instance, now: Threads) -> Opt
         other.key != one.key
             && stands_still
             && scene.world.fresh(&other.key).is_ok()
-            && missing_of_executed(&other.facts, &one.facts).is_empty()
+            // Nor will it execute anything that is not here.
+            && !catch_up::is_needed(one, other)
             && compatibility::can_replicate_by_gtid(one, other, scene.world.policy).is_ok()
             && compatibility::purged_is_here(one, other).is_ok()
     };
