@@ -16,8 +16,9 @@
 //!   take-over got the row lock, or is rolled back.
 //! - *Leader is cut off or freezes while its act's transaction is open*: the backend may keep that transaction, and with it
 //!   the lock of the row, for as long as TCP or the process lives. Whoever locks the row writes its connection's number
-//!   in the same packet; a taker that finds the row locked after the lease expired reads the number (uncommitted, that
-//!   is) and kills that connection: its transaction is rolled back, as if its fence had come too late.
+//!   in the same packet; a taker that finds the row locked for long after the lease expired reads the number (uncommitted,
+//!   that is) and kills that connection: its transaction is rolled back, as if its fence had come too late. Acts that waited
+//!   for the same lock follow one by one: `NOW(6)` is when their statement began, so that their fence may still hold.
 //! - *Answer to take is lost*: the taker does not know of its term; it finds itself as holder at its next look and uses it.
 
 use std::time::Duration;
@@ -32,9 +33,11 @@ use crate::sql::{delete_older, flag, interval, maybe_micros, micros, text, uint}
 /// The one lease there is. The column allows for more.
 const LEADER: &str = "leader";
 
-/// How often, and how long apart, a lease is tried whose row is locked: acts and takes take milliseconds.
-const LOCK_TRIES: u32 = 6;
+/// How often, and how long apart, a lease is tried whose row is locked.
+const LOCK_TRIES: u32 = 24;
 const LOCK_PAUSE: Duration = Duration::from_millis(50);
+/// In so many tries one after the other the same connection had the lock: acts and takes take milliseconds.
+const SILENT_AFTER: u32 = 5;
 /// Its owner ended meanwhile.
 const ER_NO_SUCH_THREAD: u16 = 1094;
 
@@ -202,16 +205,18 @@ async fn acquire(
     manner: Manner,
 ) -> Result<Taken, Error> {
     const DOING: &str = "take the lease";
-    for attempt in 0..2 * LOCK_TRIES {
-        if attempt == LOCK_TRIES {
-            // Locked for longer than any act or take takes: the transaction is open and its client silent.
-            free_lock(conn, manner).await?;
-        }
+    let mut silence = Silence::default();
+    for _ in 0..LOCK_TRIES {
         let mut tx = conn.begin().await.map_err(Error::doing(DOING))?;
         // The lock first, in a statement of its own: the NOW(6) of the statements after it is later than anything that
         // the previous holder committed.
         if !lock(&mut tx).await? {
             tx.rollback().await.map_err(Error::doing(DOING))?;
+            // Behind a silent act others may wait that were sent before the silence: each gets the lock in its turn.
+            let blocker = blocker(conn).await?;
+            if silence.is_over_long(blocker.connection) && blocker.may_be_ended(manner) {
+                end(conn, blocker.connection).await?;
+            }
             tokio::time::sleep(LOCK_PAUSE).await;
             continue;
         }
@@ -244,32 +249,68 @@ async fn lock(conn: &mut MySqlConnection) -> Result<bool, Error> {
     }
 }
 
-/// Ends the transaction that holds the lease's lock, if the lease has expired (or is to be taken by force).
-async fn free_lock(conn: &mut MySqlConnection, manner: Manner) -> Result<(), Error> {
-    const DOING: &str = "free the lease of a silent holder";
+/// Who has the lease's lock, as read from what it wrote and has not committed.
+struct Blocker {
+    connection: u64,
+    /// A session of this very account on this very schema. The number may belong to another server of a cluster, where it
+    /// means somebody else.
+    is_ours: bool,
+    /// The lease has not expired.
+    is_live: bool,
+}
+
+impl Blocker {
+    fn may_be_ended(&self, manner: Manner) -> bool {
+        self.is_ours && (!self.is_live || manner == Manner::ByForce)
+    }
+}
+
+/// For how many tries the same connection has had the lock.
+#[derive(Default)]
+struct Silence {
+    connection: u64,
+    tries: u32,
+}
+
+impl Silence {
+    fn is_over_long(&mut self, connection: u64) -> bool {
+        self.tries = if self.connection == connection { self.tries + 1 } else { 1 };
+        self.connection = connection;
+        self.tries >= SILENT_AFTER
+    }
+}
+
+async fn blocker(conn: &mut MySqlConnection) -> Result<Blocker, Error> {
+    const DOING: &str = "see who has locked the lease";
     conn.execute("SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED").await.map_err(Error::doing(DOING))?;
-    // A number may belong to another server of a cluster, where it means somebody else: only sessions of this very account
-    // on this very schema are ours to end.
     let row = sqlx::query(
         "SELECT acted_by, expires_at > NOW(6) AS is_live, \
                 EXISTS (SELECT 1 FROM information_schema.processlist p \
                          WHERE p.id = acted_by AND p.user = SUBSTRING_INDEX(USER(), '@', 1) AND p.db = DATABASE()) AS is_ours \
            FROM lease WHERE name = ?",
     )
-        .bind(LEADER)
-        .fetch_optional(&mut *conn)
-        .await
-        .map_err(Error::doing(DOING))?
-        .ok_or_else(missing)?;
-    let is_live = flag(&row, "is_live").map_err(Error::doing(DOING))?;
-    let holder: u64 = uint(&row, "acted_by").map_err(Error::doing(DOING))?;
-    let is_ours = flag(&row, "is_ours").map_err(Error::doing(DOING))?;
-    if is_live && manner == Manner::IfFree || !is_ours {
-        return Ok(());
-    }
-    tracing::warn!(connection = holder, "the lease is locked by a transaction whose client is silent: ending it");
-    match conn.execute(format!("KILL CONNECTION {holder}").as_str()).await {
-        Err(error) if error_number(&error) != Some(ER_NO_SUCH_THREAD) => Err(Error::doing(DOING)(error)),
+    .bind(LEADER)
+    .fetch_optional(conn)
+    .await
+    .map_err(Error::doing(DOING))?
+    .ok_or_else(missing)?;
+    let read = || {
+        sqlx::Result::Ok(Blocker {
+            connection: uint(&row, "acted_by")?,
+            is_ours: flag(&row, "is_ours")?,
+            is_live: flag(&row, "is_live")?,
+        })
+    };
+    read().map_err(Error::doing(DOING))
+}
+
+/// Its transaction is rolled back, as if its fence had come too late.
+async fn end(conn: &mut MySqlConnection, connection: u64) -> Result<(), Error> {
+    tracing::warn!(connection, "the lease is locked by a transaction whose client is silent: ending it");
+    match conn.execute(format!("KILL CONNECTION {connection}").as_str()).await {
+        Err(error) if error_number(&error) != Some(ER_NO_SUCH_THREAD) => {
+            Err(Error::doing("free the lease of a silent holder")(error))
+        }
         _ => Ok(()),
     }
 }

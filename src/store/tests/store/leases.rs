@@ -163,6 +163,22 @@ async fn a_silent_transaction_does_not_hold_an_expired_lease() {
             .execute(&mut *silent)
             .await
             .unwrap();
+        // Others that were sent before the silence get the lock one after the other.
+        let mut waiting = tokio::task::JoinSet::new();
+        for _ in 0..3 {
+            let pool = db.pool.clone();
+            waiting.spawn(async move {
+                let mut late = pool.begin().await.unwrap();
+                let fenced = leases::fence(&mut late, "a", 1).await;
+                std::future::pending::<()>().await;
+                fenced
+            });
+        }
+        let waits =
+            "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE lease%' AND db = DATABASE()";
+        while db.number(waits).await < 3 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
         let begun = std::time::Instant::now();
         let term = loop {
             if let Taken::Won { term } = take(db, "b").await {
@@ -173,6 +189,7 @@ async fn a_silent_transaction_does_not_hold_an_expired_lease() {
         assert_eq!(term, 2);
         assert!(silent.commit().await.is_err(), "the late act is rolled back");
         assert_eq!(db.number("SELECT COUNT(*) FROM schedule_tick WHERE name = 'late'").await, 0);
+        waiting.shutdown().await;
         // While the lease lives, a transaction under way is nobody's business.
         let mut act = db.pool.begin().await.unwrap();
         leases::fence(&mut act, "b", 2).await.unwrap();
