@@ -76,6 +76,7 @@ impl Work<'_> {
         let names = gathered.names_for_replicas();
         let fleet = MySqlFleet::new(&self.ctx.prober, self.resolver(), names, query);
         let report = execute(plan, &fleet, &ledger, options).await;
+        fleet.close().await;
         match &report.ending {
             Ending::Fenced(reason) => Err(self.fenced(reason).await),
             Ending::LedgerAway(reason) => Err(JobError::retry(reason.clone())),

@@ -1,7 +1,7 @@
 //! Changes one server: each [`Action`] in the words that server knows, within a limit.
 //!
-//! What this is: statements ([`words`], [`source`]), how values get into them ([`quote`]), one connection per order
-//! ([`session`]). What it deliberately is not: it decides nothing, waits for nothing (whoever orders looks afterwards), and
+//! What this is: statements ([`words`], [`source`]), how values get into them ([`quote`]), one session per order ([`session`]),
+//! over the connection of the order before if there is one ([`idle`]). What it deliberately is not: it decides nothing, waits for nothing (whoever orders looks afterwards), and
 //! persists nothing on the server: `SET GLOBAL` holds until the server restarts, as its operator configured it.
 //!
 //! Invariants:
@@ -16,6 +16,7 @@ mod close;
 mod credentials;
 mod error;
 mod gtid;
+mod idle;
 mod purge;
 mod quote;
 mod seal;
@@ -31,6 +32,7 @@ use domain::instance::{InstanceKey, ServerFacts, ThreadState};
 use domain::plan::{Action, Position, SemiSyncSide, Threads};
 
 pub use error::ApplyError;
+pub use idle::IdleConnections;
 pub(crate) use quote::quote;
 pub(crate) use session::Session;
 use source::Target;
@@ -58,9 +60,9 @@ pub struct Order<'a> {
 /// Carries out one order. Returns when the server has answered, at the latest 0.4 s after `until`.
 ///
 /// `Drain` sends nothing, and `RunUntil` only starts the applier: the caller looks until they have come true.
-pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyError> {
+pub async fn apply(connector: &Connector, idle: &IdleConnections, order: Order<'_>) -> Result<(), ApplyError> {
     let unsuitable = |reason| ApplyError::Unsuitable { key: order.on.clone(), reason };
-    let context = &Context { connector, order, dialect: Dialect::of(order.facts).map_err(unsuitable)? };
+    let context = &Context { connector, idle, order, dialect: Dialect::of(order.facts).map_err(unsuitable)? };
     let dialect = &context.dialect;
     match order.action {
         Action::Drain => Ok(()),
@@ -103,13 +105,14 @@ pub async fn apply(connector: &Connector, order: Order<'_>) -> Result<(), ApplyE
 /// An order, and the means to carry it out.
 struct Context<'a> {
     connector: &'a Connector,
+    idle: &'a IdleConnections,
     order: Order<'a>,
     dialect: Dialect,
 }
 
 impl Context<'_> {
     async fn open(&self) -> Result<Session<'_>, ApplyError> {
-        Session::open(self.connector, self.order.on, self.dialect.is_mariadb(), self.order.until).await
+        Session::open(self.connector, self.idle, self.order.on, self.dialect.is_mariadb(), self.order.until).await
     }
 
     /// One statement after the other, over one connection; the first that fails is the last.
@@ -131,7 +134,7 @@ impl Context<'_> {
                 break;
             }
         }
-        session.close().await;
+        session.leave(self.idle).await;
         ended
     }
 

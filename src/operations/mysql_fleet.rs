@@ -6,7 +6,7 @@ use domain::instance::{Answer, InstanceKey, ServerFacts};
 use domain::plan::Action;
 use futures::future::BoxFuture;
 use mysql::Prober;
-use mysql::apply::{ApplyError, Order, apply};
+use mysql::apply::{ApplyError, IdleConnections, Order, apply};
 
 use crate::fleet::{Change, Fleet, FleetError};
 use crate::looks::Looks;
@@ -23,6 +23,7 @@ pub struct MySqlFleet<'a> {
     /// `ReplicationCredentialsQuery`; empty if not configured.
     credentials_query: String,
     looks: Looks<Result<ServerFacts, FleetError>>,
+    idle: IdleConnections,
 }
 
 impl<'a> MySqlFleet<'a> {
@@ -39,7 +40,13 @@ impl<'a> MySqlFleet<'a> {
             names_for_replicas,
             credentials_query: credentials_query.to_owned(),
             looks: Looks::default(),
+            idle: IdleConnections::default(),
         }
+    }
+
+    /// Says goodbye to the servers that were changed.
+    pub async fn close(self) {
+        self.idle.close().await;
     }
 
     async fn read(&self, key: &InstanceKey) -> Result<ServerFacts, FleetError> {
@@ -85,7 +92,7 @@ impl Fleet for MySqlFleet<'_> {
             until: change.until,
             credentials_query: &self.credentials_query,
         };
-        apply(&self.prober.connector(), order).await.map_err(|error| match error {
+        apply(&self.prober.connector(), &self.idle, order).await.map_err(|error| match error {
             ApplyError::Unreachable { key, reason } => FleetError::Unreachable { key, reason },
             ApplyError::Unsuitable { key, reason } => FleetError::Unsuitable { key, reason },
             ApplyError::Refused { key, number, reason } => {

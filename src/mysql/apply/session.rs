@@ -1,4 +1,4 @@
-//! One connection for one order: in a known state, with a deadline, and not left behind.
+//! A connection for one order: in a known state, with a deadline, and not left behind.
 //!
 //! A statement that is not answered in time may still happen: our side hangs up hard (an answer may be under way), and then
 //! asks the server, over another connection, to end the one left behind. Both servers also know when to give up by
@@ -11,6 +11,7 @@ use domain::instance::{FailureKind, InstanceKey};
 use tokio::time::{timeout, timeout_at};
 
 use super::error::ApplyError;
+use super::idle::{self, IdleConnections};
 use super::sql::Sql;
 use crate::Connector;
 use crate::failure::{self, Stage};
@@ -18,8 +19,6 @@ use crate::wire::{Connection, Error, ResultSet, Row};
 
 /// What ending a statement left behind may take after the deadline. It changes nothing, so it may be late.
 const KILL_LIMIT: Duration = Duration::from_millis(300);
-/// Saying goodbye is polite, nothing more.
-const CLOSE_LIMIT: Duration = Duration::from_millis(100);
 /// The server gave up in the middle: by our `KILL` or somebody's, by `max_statement_time`. How far it came is unknown.
 const INTERRUPTED: [u16; 3] = [1317, 1969, 3024];
 
@@ -35,26 +34,22 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Connects. Nothing that changes anything is sent.
+    /// Connects, or goes on over a connection of the order before. Nothing that changes anything is sent.
     pub(crate) async fn open(
         connector: &'a Connector,
+        idle: &IdleConnections,
         key: &'a InstanceKey,
         is_mariadb: bool,
         until: Instant,
     ) -> Result<Self, ApplyError> {
-        let unreachable = |reason: String| ApplyError::Unreachable { key: key.clone(), reason };
-        let late = || unreachable("no time was left; nothing was sent".to_owned());
-        let opening = connector.open(key, false).await_until(until).await.ok_or_else(late)?;
-        let mut connection = opening.map_err(|failure| unreachable(failure.message))?;
-        let left = until.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Err(late());
+        let mut session = Self { connector, key, until, connection: None, id: None };
+        if let Some(connection) = idle.take(key).await
+            && session.begin(connection, is_mariadb).await.is_ok()
+        {
+            return Ok(session);
         }
-        let settling = connection.query(&settle(is_mariadb, left)).await_until(until).await.ok_or_else(late)?;
-        let results = settling.map_err(|error| unreachable(failure::classify(&error, Stage::Read).message))?;
-        // Only a number may get into a statement.
-        let id = results.last().and_then(|result| result.rows.first()?.at(0)?.parse().ok());
-        Ok(Self { connector, key, until, connection: Some(connection), id })
+        session.connect(is_mariadb).await?;
+        Ok(session)
     }
 
     /// Connects, to ask only.
@@ -63,7 +58,38 @@ impl<'a> Session<'a> {
         key: &'a InstanceKey,
         until: Instant,
     ) -> Result<Self, ApplyError> {
-        Self::open(connector, key, false, until).await
+        let mut session = Self { connector, key, until, connection: None, id: None };
+        session.connect(false).await?;
+        Ok(session)
+    }
+
+    async fn connect(&mut self, is_mariadb: bool) -> Result<(), ApplyError> {
+        let opening = self.connector.open(self.key, false).await_until(self.until).await;
+        let connection = opening.ok_or_else(|| self.late())?.map_err(|failure| self.unreachable(failure.message))?;
+        self.begin(connection, is_mariadb).await
+    }
+
+    /// Brings the connection into the known state, whatever state it was in.
+    async fn begin(&mut self, mut connection: Connection, is_mariadb: bool) -> Result<(), ApplyError> {
+        let left = self.until.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(self.late());
+        }
+        let settling = connection.query(&settle(is_mariadb, left)).await_until(self.until).await;
+        let settled = settling.ok_or_else(|| self.late())?;
+        let results = settled.map_err(|error| self.unreachable(failure::classify(&error, Stage::Read).message))?;
+        // Only a number may get into a statement.
+        self.id = results.last().and_then(|result| result.rows.first()?.at(0)?.parse().ok());
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    fn late(&self) -> ApplyError {
+        self.unreachable("no time was left; nothing was sent".to_owned())
+    }
+
+    fn unreachable(&self, reason: String) -> ApplyError {
+        ApplyError::Unreachable { key: self.key.clone(), reason }
     }
 
     /// The rows of one question.
@@ -113,10 +139,18 @@ impl<'a> Session<'a> {
 
     /// Says goodbye.
     pub(crate) async fn close(self) {
+        if let Some(connection) = self.connection {
+            idle::close(connection).await;
+        }
+    }
+
+    /// Leaves the connection to the next order. Not for sessions that were told something which is not said anew at each
+    /// beginning.
+    pub(crate) async fn leave(self, idle: &IdleConnections) {
         if let Some(connection) = self.connection
             && !connection.is_broken()
         {
-            let _ = timeout(CLOSE_LIMIT, connection.close()).await;
+            idle.put(self.key, connection).await;
         }
     }
 

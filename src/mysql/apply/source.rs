@@ -70,7 +70,7 @@ pub(super) async fn change(context: &Context<'_>, target: Target<'_>) -> Result<
         run(context, &mut session, &context.dialect.change(&options).into()).await
     }
     .await;
-    session.close().await;
+    session.leave(context.idle).await;
     changed
 }
 
@@ -120,7 +120,7 @@ pub(super) async fn restart_receiver(context: &Context<'_>, patience: u32) -> Re
         restarted
     }
     .await;
-    session.close().await;
+    session.leave(context.idle).await;
     restarted
 }
 
@@ -151,7 +151,7 @@ pub(super) async fn resume_applier(context: &Context<'_>) -> Result<(), ApplyErr
         session.run(&format!("{}; {}", dialect.change(&options), start.text()).into()).await
     }
     .await;
-    session.close().await;
+    session.leave(context.idle).await;
     resumed
 }
 
@@ -168,7 +168,7 @@ pub(super) async fn set_delay(context: &Context<'_>, seconds: u32) -> Result<(),
         session.run(&dialect.change(&options).into()).await
     }
     .await;
-    session.close().await;
+    session.leave(context.idle).await;
     changed
 }
 
@@ -198,7 +198,7 @@ pub(super) async fn set_credentials(context: &Context<'_>, credentials: &Credent
         session.run(&Sql::with_secret(make, &password, secret)).await
     }
     .await;
-    session.close().await;
+    session.leave(context.idle).await;
     changed
 }
 
@@ -206,7 +206,7 @@ pub(super) async fn set_credentials(context: &Context<'_>, credentials: &Credent
 pub(super) async fn reset(context: &Context<'_>) -> Result<(), ApplyError> {
     let mut session = context.open().await?;
     let reset = run(context, &mut session, &context.dialect.reset_all()).await;
-    session.close().await;
+    session.leave(context.idle).await;
     reset
 }
 

@@ -45,7 +45,7 @@ pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), 
         session.run(&stop).await
     }
     .await;
-    session.close().await;
+    session.leave(context.idle).await;
     stopped
 }
 

@@ -57,7 +57,7 @@ async fn unsuitable(version: &str, action: Action) -> String {
     let (on, facts) = (InstanceKey::new("127.0.0.1", 1), facts(version));
     let until = Instant::now() + Duration::from_secs(3);
     let order = Order { on: &on, action: &action, facts: &facts, until, credentials_query: "" };
-    match apply(&connector, order).await {
+    match apply(&connector, &IdleConnections::default(), order).await {
         Err(ApplyError::Unsuitable { reason, .. }) => reason,
         other => panic!("{other:?}"),
     }
@@ -106,8 +106,8 @@ async fn nothing_to_send_needs_no_connection() {
     let until = Instant::now() + Duration::from_secs(3);
     for action in [Action::Drain, Action::Stop { threads: Threads::NONE }, Action::FlushBinaryLogs { times: 0 }] {
         let order = Order { on: &on, action: &action, facts: &facts, until, credentials_query: "" };
-        assert_eq!(apply(&connector, order).await, Ok(()));
+        assert_eq!(apply(&connector, &IdleConnections::default(), order).await, Ok(()));
     }
     let late = Order { on: &on, action: &Action::SkipOne, facts: &facts, until: Instant::now(), credentials_query: "" };
-    assert!(matches!(apply(&connector, late).await, Err(ApplyError::Unreachable { .. })));
+    assert!(matches!(apply(&connector, &IdleConnections::default(), late).await, Err(ApplyError::Unreachable { .. })));
 }

@@ -71,7 +71,12 @@ async fn hear(peer: &mut TcpStream) -> Option<Vec<u8>> {
 
 async fn order(on: &InstanceKey, facts: &ServerFacts, action: &Action, limit: Duration) -> Result<(), ApplyError> {
     let connector = Connector::new(ConnectSettings::default());
-    apply(&connector, Order { on, action, facts, until: Instant::now() + limit, credentials_query: "" }).await
+    apply(
+        &connector,
+        &IdleConnections::default(),
+        Order { on, action, facts, until: Instant::now() + limit, credentials_query: "" },
+    )
+    .await
 }
 
 /// What came over one connection after its settings.

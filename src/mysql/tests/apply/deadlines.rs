@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use domain::plan::Action;
-use harness::{Flavor, Mode, Proxy, Server};
-use mysql::apply::{ApplyError, Order, apply};
+use harness::{Flavor, Mode, Proxy, Server, TOPOLOGY};
+use mysql::apply::{ApplyError, IdleConnections, Order, apply};
 
 use crate::orders::{LIMIT, number, obey, order, order_with};
-use crate::support::{BOTH, facts_of, failure, key, key_at, prober, rows, settings, value};
+use crate::support::{BOTH, facts_of, failure, key, key_at, prober, rows, settings, text, value};
 
 const READ_ONLY: Action = Action::SetReadOnly { read_only: true, with_super: true };
 
@@ -58,7 +58,7 @@ async fn an_order_without_an_answer_is_unknown_and_not_left_behind() {
         let (on, start) = (key(&server), Instant::now());
         let until = start + Duration::from_millis(500);
         let order = Order { on: &on, action: &READ_ONLY, facts: &facts, until, credentials_query: "" };
-        let error = apply(&prober.connector(), order).await.expect_err("locked");
+        let error = apply(&prober.connector(), &IdleConnections::default(), order).await.expect_err("locked");
         assert!(
             matches!(&error, ApplyError::Unknown { reason, .. } if reason.contains("SET GLOBAL read_only")),
             "{error}"
@@ -81,8 +81,8 @@ async fn a_dead_network_is_no_longer_than_the_limit() {
     let start = Instant::now();
     let until = start + Duration::from_secs(1);
     let order = Order { on: &on, action: &READ_ONLY, facts: &facts, until, credentials_query: "" };
-    let connector = prober.connector();
-    let (answer, ()) = tokio::join!(apply(&connector, order), async {
+    let (connector, idle) = (prober.connector(), IdleConnections::default());
+    let (answer, ()) = tokio::join!(apply(&connector, &idle, order), async {
         let waiting = "SELECT ID FROM information_schema.processlist WHERE INFO LIKE 'SET GLOBAL%'";
         while rows(&server, waiting).await.is_empty() {
             assert!(start.elapsed() < LIMIT, "it never came");
@@ -93,7 +93,7 @@ async fn a_dead_network_is_no_longer_than_the_limit() {
     assert!(start.elapsed() < Duration::from_millis(1500), "{:?}", start.elapsed());
     let until = Instant::now() + Duration::from_millis(300);
     let order = Order { on: &on, action: &READ_ONLY, facts: &facts, until, credentials_query: "" };
-    let answer = apply(&connector, order).await;
+    let answer = apply(&connector, &idle, order).await;
     assert!(matches!(answer, Err(ApplyError::Unreachable { .. })), "{answer:?}");
     proxy.set(Mode::CloseAfter(0)).await.expect("closed");
     drop(holder);
@@ -124,8 +124,47 @@ async fn a_server_that_hangs_is_unreachable() {
     let on = key(&server);
     let until = Instant::now() + Duration::from_secs(3);
     let order = Order { on: &on, action: &READ_ONLY, facts: &facts, until, credentials_query: "" };
-    let answer = apply(&prober.connector(), order).await;
+    let answer = apply(&prober.connector(), &IdleConnections::default(), order).await;
     let (_, looked) = failure(prober.probe(&on).await);
     server.thaw().expect("thawed");
     assert!(matches!(answer, Err(ApplyError::Unreachable { .. })), "{answer:?}, but {looked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn orders_go_over_one_connection_and_one_that_ended_is_replaced() {
+    for flavor in BOTH {
+        let server = Server::start(flavor).await.expect("a server");
+        let prober = prober(settings());
+        let facts = facts_of(&prober, &server).await;
+        let (on, connector, idle) = (key(&server), prober.connector(), IdleConnections::default());
+        let flush = async || {
+            let until = Instant::now() + Duration::from_secs(3);
+            let action = Action::FlushBinaryLogs { times: 1 };
+            let order = Order { on: &on, action: &action, facts: &facts, until, credentials_query: "" };
+            apply(&connector, &idle, order).await.expect("obeyed");
+        };
+        // The sessions of ours that are no prober's: their numbers.
+        let ours = async || {
+            let sql = format!(
+                "SELECT CAST(ID AS CHAR) FROM information_schema.processlist WHERE USER = '{}' ORDER BY ID DESC",
+                TOPOLOGY.user
+            );
+            rows(&server, &sql).await.iter().map(|row| text(row, 0)).collect::<Vec<_>>()
+        };
+        let before = ours().await.len();
+        flush().await;
+        let first = ours().await;
+        assert_eq!(first.len(), before + 1, "{flavor}: it waits for the next order");
+        flush().await;
+        assert_eq!(ours().await, first, "{flavor}: the same connection");
+        server.execute(&format!("KILL {}", first[0])).await.expect("killed");
+        flush().await;
+        let second = ours().await;
+        assert!(second.len() == before + 1 && second[0] != first[0], "{flavor}: {first:?}, then {second:?}");
+        idle.close().await;
+        let start = Instant::now();
+        while ours().await.len() > before {
+            assert!(start.elapsed() < LIMIT, "{flavor}: it is not left behind");
+        }
+    }
 }

@@ -7,7 +7,7 @@ use domain::instance::{BinlogCoordinates, ServerFacts};
 use domain::plan::{Action, Threads};
 use harness::{Flavor, Server};
 use mysql::Prober;
-use mysql::apply::{ApplyError, Order, apply};
+use mysql::apply::{ApplyError, IdleConnections, Order, apply};
 use sqlx::{Column, Row};
 
 use crate::support::{facts_of, key, rows, text, until};
@@ -29,7 +29,7 @@ pub(crate) async fn order_with(
     let facts = facts_of(prober, server).await;
     let until = Instant::now() + Duration::from_secs(3);
     let order = Order { on: &key(server), action: &action, facts: &facts, until, credentials_query };
-    apply(&prober.connector(), order).await
+    apply(&prober.connector(), &IdleConnections::default(), order).await
 }
 
 pub(crate) async fn obey(prober: &Prober, server: &Server, action: Action) {

@@ -295,7 +295,9 @@ async fn who_may_not_is_told_so() {
             until: std::time::Instant::now(),
             credentials_query: "",
         };
-        let error = mysql::apply::apply(&prober.connector(), late).await.expect_err("too late");
+        let error = mysql::apply::apply(&prober.connector(), &mysql::apply::IdleConnections::default(), late)
+            .await
+            .expect_err("too late");
         assert!(matches!(error, ApplyError::Unreachable { .. }), "{error}");
     }
 }
