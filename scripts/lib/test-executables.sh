@@ -193,7 +193,7 @@ reap_one() {
     printf '[%3d/%d] %7s s  ok     %4d  %s\n' "$ended" "$total" "$took" "$counted" "$name"
     return
   fi
-  failed+=("$name: $(how_it_failed "$status" "$log")")
+  failed+=("$name: $(how_it_failed "$status" "$log")"$'\n'"$(why_it_failed "$log")")
   printf '[%3d/%d] %7s s  FAILED       %s: exit status %s; its output, also in %s:\n' "$ended" "$total" "$took" "$name" "$status" "$log"
   sed 's/^/    | /' "$log"
 }
@@ -209,4 +209,10 @@ how_it_failed() {
   else
     echo "${names:-exit status $1}"
   fi
+}
+
+# What the tests said when they failed, without the stack: the last lines of a long output are what people are shown.
+why_it_failed() {
+  awk '/ panicked at |^Error: / { left = 8 } /^ *(stack backtrace:|note: run with|[0-9]+: )/ { left = 0 }
+       left-- > 0 { print "      " substr($0, 1, 400) }' "$1" | head -n 40
 }

@@ -1,4 +1,4 @@
-# Sourced by the other scripts: the Rust toolchain, a C compiler, cargo-deny.
+# Sourced by the other scripts: the Rust toolchain, a C compiler, cargo-deny, what tests build networks with.
 
 # Fails with the remedy when the toolchain is missing; installs the C compiler from Debian when it can.
 need_toolchain() {
@@ -49,5 +49,14 @@ need_cargo_deny() {
   if ! cargo deny --version >/dev/null 2>&1; then
     echo "installing cargo-deny $CARGO_DENY_VERSION (once, a few minutes)"
     cargo install --quiet --locked cargo-deny --version "$CARGO_DENY_VERSION"
+  fi
+}
+
+# Some tests run workers in a network namespace of their own.
+need_network_tools() {
+  local path="$PATH:/usr/sbin:/sbin"
+  if ! PATH=$path command -v ip >/dev/null 2>&1 || ! PATH=$path command -v iptables >/dev/null 2>&1; then
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends iproute2 iptables
   fi
 }

@@ -2,7 +2,7 @@
 //!
 //! Idempotent: computed from the whole inventory, and only what differs is written.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 use domain::instance::Placement;
@@ -28,13 +28,24 @@ pub(super) struct Place {
 }
 
 /// What clusters are called.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Default)]
 struct Registered {
     aliases: Vec<(String, String)>,
     domains: HashMap<String, String>,
     /// The newest instance. A cluster that was forgotten lost its names in the backend; found again before the inventory
     /// missed it, it is called the same, but its instances are new.
     newest: u64,
+}
+
+impl Registered {
+    /// What is not as it was. The rest is left alone: a recovery hands the names of a cluster over before we see its new primary.
+    fn other_than(&self, known: &Self) -> Self {
+        let as_before: HashSet<_> = known.aliases.iter().collect();
+        let aliases = self.aliases.iter().filter(|alias| !as_before.contains(alias)).cloned().collect();
+        let domains = self.domains.iter().filter(|(cluster, domain)| known.domains.get(*cluster) != Some(domain));
+        let domains = domains.map(|(cluster, domain)| (cluster.clone(), domain.clone())).collect();
+        Self { aliases, domains, newest: self.newest }
+    }
 }
 
 impl Duty for Place {
@@ -82,15 +93,17 @@ impl Duty for Place {
 impl Place {
     /// Registers aliases and domains when they changed, and now and then so that they do not expire.
     async fn register(&mut self, leading: &Leading, wanted: Registered) -> Result<(), DutyError> {
-        let is_known = |known: &(Registered, Instant)| known.0 == wanted && known.1.elapsed() < REGISTER_EVERY;
-        if self.registered.as_ref().is_some_and(is_known) {
-            return Ok(());
+        let known =
+            self.registered.take_if(|(known, when)| known.newest == wanted.newest && when.elapsed() < REGISTER_EVERY);
+        let (known, when) = known.unwrap_or_else(|| (Registered::default(), Instant::now()));
+        let fresh = wanted.other_than(&known);
+        if !fresh.aliases.is_empty() || !fresh.domains.is_empty() {
+            let mut transaction = leading.fenced().await?;
+            store::clusters::register_aliases(&mut transaction, &fresh.aliases).await?;
+            store::clusters::register_domains(&mut transaction, &fresh.domains).await?;
+            transaction.commit().await?;
         }
-        let mut transaction = leading.fenced().await?;
-        store::clusters::register_aliases(&mut transaction, &wanted.aliases).await?;
-        store::clusters::register_domains(&mut transaction, &wanted.domains).await?;
-        transaction.commit().await?;
-        self.registered = Some((wanted, Instant::now()));
+        self.registered = Some((wanted, when));
         Ok(())
     }
 }
