@@ -1,105 +1,15 @@
 //! Worlds after the death of a primary: who is chosen, and in which steps.
 
-use super::stage::{Stage, left_out, sane, shown};
-use super::{close, still_receiving};
+use super::stage::{Stage, left_out, shown};
 use crate::instance::PluginNaming;
-use crate::operation::fixture::{at, equal, key, lines};
+use crate::operation::fixture::{at, equal, key};
 use crate::plan::{Condition, Rule, Threads};
+
+mod fence;
+mod vectors;
 
 /// After the fence.
 const F: &str = "io=no";
-
-#[test]
-fn the_fence_stops_receivers_and_nothing_else() {
-    let stage = Stage::new(
-        "a dead\n  b io=connecting\n  c io=connecting sql=no\n  d io=no\n  e dead\n  f io=connecting\n    g",
-    );
-    let plan = stage.fence();
-    assert_eq!(shown(plan.as_ref()), ["b: stop receiver", "c: stop receiver", "f: stop receiver"]);
-    assert_eq!(left_out(plan.as_ref()), ["e unreachable"]);
-    assert_eq!(Stage::new(&format!("a dead\n  b {F}")).fence(), None);
-}
-
-#[test]
-fn the_fence_closes_a_primary_that_answers() {
-    let mut stage = Stage::new("a rw\n  b");
-    let plan = stage.fence();
-    assert_eq!(
-        shown(plan.as_ref()),
-        ["a: refuse writes, ending connections whose commits wait for acknowledgements", "b: stop receiver"]
-    );
-    stage = stage.edit("a", |one| one.facts.semi_sync.source_enabled = true);
-    let plan = stage.fence();
-    // Only once nobody waits for an acknowledgement any more.
-    assert_eq!(shown(plan.as_ref())[1], "a: switch semi-sync off (source side)");
-    assert!(plan.expect("a plan").branches[0].steps[1].before.contains(&Condition::ReadOnly { read_only: true }));
-    let plan = Stage::new("a rw mariadb\n  b mariadb io=no").fence();
-    assert_eq!(shown(plan.as_ref()), ["a: refuse writes, ending connections whose commits wait for acknowledgements"]);
-}
-
-#[test]
-fn a_living_primary_is_closed_before_its_replicas_stop_receiving() {
-    let closing = |stage: &Stage| shown(sane(stage.with(close).expect("no refusal")).as_ref());
-    assert_eq!(closing(&Stage::new("a dead\n  b")), Vec::<String>::new());
-    assert_eq!(closing(&Stage::new("a rw\n  b")).len(), 1);
-    let closed = Stage::new("a ro\n  b").edit("a", |one| one.facts.super_read_only = true);
-    assert_eq!(closing(&closed), Vec::<String>::new());
-    let behind = |world: &str| {
-        let all = Stage::new(world).with(still_receiving);
-        all.into_iter().map(|key| key.hostname).collect::<Vec<_>>().join(" ")
-    };
-    assert_eq!(
-        behind("a ro\n  b read=900\n  c\n  d io=no read=900\n  e io=connecting read=900\n  f dead read=900"),
-        "b"
-    );
-    assert_eq!(behind("a rw\n  b read=900"), "");
-    assert_eq!(behind("a dead ro\n  b read=900"), "");
-}
-
-#[test]
-fn appliers_of_mariadb_start_while_the_receivers_run() {
-    let world = "a mariadb dead\n  b mariadb=0-1-90 sql=no io_pos=0-1-100\n  c mariadb=0-1-100 sql=no io_pos=0-1-100";
-    let plan = Stage::new(world).fence();
-    let expected = ["b: start applier, see it running", "b: stop receiver", "c: stop receiver"];
-    assert_eq!(shown(plan.as_ref()), expected);
-    // It would only stop again.
-    let failing = Stage::new(world).edit("b", |one| {
-        one.facts.replica.as_mut().expect("a replica").last_sql_error = "a row is there already".to_owned();
-    });
-    assert_eq!(shown(failing.fence().as_ref()), expected[1..]);
-    // MySQL keeps its relay logs.
-    let mysql = Stage::new("a dead\n  b sql=no executed=a:1-50 retrieved=a:1-100").fence();
-    assert_eq!(shown(mysql.as_ref()), ["b: stop receiver"]);
-}
-
-#[test]
-fn relay_logs_of_an_idle_replica_of_mariadb_are_kept() {
-    let world = "a mariadb dead\n  b mariadb=0-1-90 io=no sql=no io_pos=0-1-100\n  c mariadb=0-1-95 io=no";
-    let stage = Stage::fenced(world, &["c"]);
-    assert_eq!(stage.chosen(), "b");
-    let expected = [
-        "b: start applier on the relay logs it has, see it running",
-        "b: wait until everything received is applied",
-        "b: stop applier",
-        "b: forget the source and its relay logs",
-        "b: set read_only off",
-    ];
-    let plan = stage.promote().expect("a plan");
-    assert_eq!(shown(Some(&plan)), expected);
-    assert!(plan.warnings.iter().any(|text| text.contains("file and position")), "{:?}", plan.warnings);
-    // The worker was lost right after: positions say that nothing is left to be applied, and that is wrong.
-    let without_gtid = |sql: &str| {
-        let world = world.replace("io=no sql=no", &format!("io=no {sql} nogtid io_pos=0-1-100"));
-        Stage::fenced(&world, &["c"])
-    };
-    let stage = without_gtid("sql=no");
-    assert_eq!(stage.chosen(), "b");
-    assert_eq!(shown(stage.promote().as_ref())[0], "b: start applier, see it running");
-    assert_eq!(shown(without_gtid("").promote().as_ref()), expected[1..]);
-    // MySQL keeps them.
-    let mysql = Stage::fenced("a dead\n  b io=no sql=no executed=a:1-50 retrieved=a:1-100", &[]);
-    assert_eq!(shown(mysql.promote().as_ref())[0], "b: start applier, see it running");
-}
 
 #[test]
 fn the_one_that_received_most_wins() {
@@ -114,49 +24,6 @@ fn the_one_that_received_most_wins() {
 /// What is done with one who has applied all.
 fn rest_for(name: &str) -> [String; 3] {
     ["stop applier", "forget the source and its relay logs", "set read_only off"].map(|text| format!("{name}: {text}"))
-}
-
-#[test]
-fn a_transaction_received_in_part_is_given_up() {
-    let read = |name: &str, stage: Stage| {
-        stage.edit(name, |one| {
-            let replica = one.facts.replica.as_mut().expect("a replica");
-            replica.read.position = replica.exec.position + 4_000;
-        })
-    };
-    let settled = [
-        "b: replicate from c, beginning at auto-position",
-        "b: start receiver, see it running",
-        "b: stop receiver",
-        "b: stop applier",
-        "b: forget the source and its relay logs",
-        "b: set read_only off",
-    ];
-    let world = format!("a dead\n  b {F} rule=prefer\n  c {F}");
-    let stage = read("b", Stage::new(&world));
-    let plan = stage.promote().expect("a plan");
-    assert_eq!(lines(&plan), settled);
-    assert!(plan.head[0].before.contains(&Condition::HasAllOf { other: key("c") }));
-    assert!(plan.head[1].after.contains(&Condition::NothingInPart));
-    assert!(plan.head[4].before.contains(&Condition::ReplicatesFrom { source: key("c") }));
-    assert!(plan.warnings.iter().any(|text| text.contains("in part")), "{:?}", plan.warnings);
-    // Nobody to read from: its own ways must do. Nor is one read from that has more, or may get more.
-    for other in ["dead", &format!("{F} executed=a:1-100,c:1"), ""] {
-        let stage = read("b", Stage::new(&format!("a dead\n  b {F} rule=must\n  c {other}")));
-        if stage.choose().is_ok_and(|choice| choice.successor == key("b") && choice.catch_up_from.is_none()) {
-            assert_eq!(shown(stage.promote().as_ref()), rest_for("b"), "{other}");
-        }
-    }
-    // It was tried: so it is waited for.
-    let tried =
-        read("b", Stage::fenced("a dead\n  c io=no\n    b rule=prefer io=no", &["b", "c"]).promoted("b", &["c"]));
-    let tried = Stage { opening_begun: false, ..tried };
-    assert_eq!(shown(tried.promote().as_ref()), rest_for("b"));
-    // Everything before it is applied first.
-    let behind = world.replacen("rule=prefer", "rule=prefer executed=a:1-50 retrieved=a:1-100", 1);
-    let stage = read("b", Stage::new(&behind));
-    assert_eq!(shown(stage.promote().as_ref()), ["b: wait until everything received is applied"]);
-    assert_eq!(shown(stage.applied("b").promote().as_ref()), settled);
 }
 
 #[test]
@@ -556,95 +423,4 @@ fn without_promotion_it_only_stands_still() {
     stage.policy.apply_promotion = false;
     assert_eq!(shown(stage.promote().as_ref()), ["b: wait until everything received is applied"]);
     assert_eq!(shown(stage.applied("b").promote().as_ref()), ["b: stop applier"]);
-}
-
-/// One world in which people would argue: the data center of the dead primary, its replicas p, x, y, z, and whom the original
-/// promoted where it had chosen p at first.
-struct Vector {
-    home: &'static str,
-    replicas: [&'static str; 4],
-    original: &'static str,
-    here: &'static str,
-}
-
-const fn same(home: &'static str, replicas: [&'static str; 4], both: &'static str) -> Vector {
-    Vector { home, replicas, original: both, here: both }
-}
-
-const NY: &str = "dc=ny";
-const SEATTLE: &str = "dc=seattle";
-
-/// `docs/recovery-candidates.md` tells where the original chose otherwise.
-const VECTORS: &[Vector] = &[
-    same("ny", [NY, NY, NY, NY], "p"),
-    same("ny", ["dc=ny rule=prefer", NY, NY, NY], "p"),
-    same("ny", [NY, NY, NY, "dc=ny rule=prefer"], "z"),
-    same("ny", [NY, "dc=ny rule=prefer", NY, NY], "x"),
-    // It stayed with whom it had chosen first; the place of the dead one counts here.
-    Vector { home: "ny", replicas: [SEATTLE, SEATTLE, NY, SEATTLE], original: "p", here: "y" },
-    same("ny", [SEATTLE, "dc=seattle rule=prefer", NY, SEATTLE], "x"),
-    same("ny", [SEATTLE, "dc=ny rule=prefer", SEATTLE, "dc=seattle rule=prefer"], "x"),
-    same("ny", [SEATTLE, "dc=seattle rule=prefer", SEATTLE, "dc=ny rule=prefer"], "z"),
-    same("ny", ["dc=seattle rule=prefer_not", SEATTLE, SEATTLE, NY], "z"),
-    // Nobody who may is where the dead one was.
-    same("seattle", ["dc=ny rule=prefer_not", NY, "dc=seattle rule=must_not", "dc=sf"], "x"),
-    same("ny", ["dc=ny rule=prefer_not", NY, "dc=seattle rule=must_not", "dc=sf"], "x"),
-    same("ny", [NY, NY, "dc=ny rule=prefer nolog", NY], "p"),
-];
-
-#[test]
-fn vectors_of_rules_and_places() {
-    for vector in VECTORS {
-        let lines =
-            vector.replicas.iter().zip(["p", "x", "y", "z"]).map(|(words, name)| format!("  {name} {F} {words}"));
-        let world = format!("a dead dc={}\n{}", vector.home, lines.collect::<Vec<_>>().join("\n"));
-        assert_eq!(Stage::new(&world).chosen(), vector.here, "{world}\nthe original: {}", vector.original);
-    }
-}
-
-/// The same with the vetoes of places: who is elsewhere is nobody, whatever people wish.
-#[test]
-fn vectors_of_vetoes() {
-    let home = |replicas: [&str; 3]| {
-        let lines = replicas.iter().zip(["b", "c", "d"]).map(|(words, name)| format!("  {name} {F} {words}"));
-        let mut stage = Stage::new(&format!("a dead dc=ny\n{}", lines.collect::<Vec<_>>().join("\n")));
-        stage.policy.prevent_cross_data_center = true;
-        stage
-    };
-    assert_eq!(home(["dc=sf rule=prefer", NY, NY]).judged(), ["c chosen", "d", "b forbidden"]);
-    assert_eq!(home(["dc=sf rule=prefer", "dc=ny rule=prefer_not", "dc=ny rule=must_not"]).chosen(), "c");
-    assert_eq!(home(["dc=sf rule=prefer", "dc=ny downtimed", NY]).chosen(), "d");
-    // A downtime is a wish, not a veto; the place is one.
-    assert_eq!(home(["dc=sf rule=prefer", "dc=ny downtimed", "dc=sf"]).chosen(), "c");
-    let told = home(["dc=sf rule=prefer", "dc=ny rule=must_not", "dc=sf"]).refusal();
-    assert!(told.reason.contains("PreventCrossDataCenterMasterFailover") && told.reason.contains("must_not"), "{told}");
-    // Data of somebody who may not be promoted are fetched all the same.
-    let ahead = home(["dc=sf executed=a:1-105", "dc=ny rule=must_not", NY]);
-    assert_eq!(ahead.chosen(), "d < b");
-    let ahead = home([NY, "dc=ny rule=must_not executed=a:1-105", NY]);
-    assert_eq!(ahead.chosen(), "b < c");
-}
-
-#[test]
-fn vectors_of_data_and_logs() {
-    // By position, as the original compared: a and b equal, c behind.
-    let replica = |name: &str, at: u64, more: &str| format!("  {name} mode=OFF nogtid {F} read={at} exec={at} {more}");
-    let stage = |b: &str| {
-        let lines = [replica("b", 10, "norelay"), replica("c", 10, b), replica("d", 4, "")];
-        Stage::new(&format!("a dead\n{}", lines.join("\n")))
-    };
-    let choice = stage("").choose().expect("a choice");
-    assert_eq!((choice.successor, choice.followers), (key("c"), vec![key("b")]));
-    assert_eq!(choice.lost[0].0, key("d"));
-    // The original chose d, which is behind, and lost the two others with their data.
-    let choice = stage("rule=must_not").choose().expect("a choice");
-    assert_eq!(choice.successor, key("b"));
-    // By GTID the one that is behind follows, too.
-    let world = format!("a dead\n  b {F} norelay\n  c {F}\n  d {F} executed=a:1-40 retrieved=a:1-40");
-    let choice = Stage::new(&world).choose().expect("a choice");
-    assert_eq!((choice.successor, choice.followers), (key("c"), vec![key("b"), key("d")]));
-    // Nobody may.
-    let must_not = "rule=must_not";
-    let told = Stage::new(&format!("a dead\n  b {F} {must_not}\n  c {F} {must_not}\n  d {F} {must_not}")).refusal();
-    assert_eq!((told.rule, told.reason.matches(must_not.trim_start_matches("rule=")).count()), (Rule::NoCandidate, 3));
 }

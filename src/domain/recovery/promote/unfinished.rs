@@ -66,3 +66,58 @@ pub(super) fn steps(one: &Instance, replica: &ReplicaFacts, other: &Instance, st
         .then(Condition::NothingInPart);
     steps.extend([change, start, steps::stop(key, Threads::IO, Threads::BOTH)]);
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::operation::fixture::{key, lines};
+    use crate::plan::Condition;
+    use crate::recovery::stage::{Stage, shown};
+
+    /// After the fence.
+    const F: &str = "io=no";
+    /// What is done with one who has applied all.
+    const REST: [&str; 3] = ["b: stop applier", "b: forget the source and its relay logs", "b: set read_only off"];
+
+    #[test]
+    fn a_transaction_received_in_part_is_given_up() {
+        let read = |name: &str, stage: Stage| {
+            stage.edit(name, |one| {
+                let replica = one.facts.replica.as_mut().expect("a replica");
+                replica.read.position = replica.exec.position + 4_000;
+            })
+        };
+        let settled = [
+            "b: replicate from c, beginning at auto-position",
+            "b: start receiver, see it running",
+            "b: stop receiver",
+            "b: stop applier",
+            "b: forget the source and its relay logs",
+            "b: set read_only off",
+        ];
+        let world = format!("a dead\n  b {F} rule=prefer\n  c {F}");
+        let stage = read("b", Stage::new(&world));
+        let plan = stage.promote().expect("a plan");
+        assert_eq!(lines(&plan), settled);
+        assert!(plan.head[0].before.contains(&Condition::HasAllOf { other: key("c") }));
+        assert!(plan.head[1].after.contains(&Condition::NothingInPart));
+        assert!(plan.head[4].before.contains(&Condition::ReplicatesFrom { source: key("c") }));
+        assert!(plan.warnings.iter().any(|text| text.contains("in part")), "{:?}", plan.warnings);
+        // Nobody to read from: its own ways must do. Nor is one read from that has more, or may get more.
+        for other in ["dead", &format!("{F} executed=a:1-100,c:1"), ""] {
+            let stage = read("b", Stage::new(&format!("a dead\n  b {F} rule=must\n  c {other}")));
+            if stage.choose().is_ok_and(|choice| choice.successor == key("b") && choice.catch_up_from.is_none()) {
+                assert_eq!(shown(stage.promote().as_ref()), REST, "{other}");
+            }
+        }
+        // It was tried: so it is waited for.
+        let tried =
+            read("b", Stage::fenced("a dead\n  c io=no\n    b rule=prefer io=no", &["b", "c"]).promoted("b", &["c"]));
+        let tried = Stage { opening_begun: false, ..tried };
+        assert_eq!(shown(tried.promote().as_ref()), REST);
+        // Everything before it is applied first.
+        let behind = world.replacen("rule=prefer", "rule=prefer executed=a:1-50 retrieved=a:1-100", 1);
+        let stage = read("b", Stage::new(&behind));
+        assert_eq!(shown(stage.promote().as_ref()), ["b: wait until everything received is applied"]);
+        assert_eq!(shown(stage.applied("b").promote().as_ref()), settled);
+    }
+}
