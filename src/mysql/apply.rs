@@ -21,6 +21,7 @@ mod purge;
 mod quote;
 mod seal;
 mod session;
+mod sessions;
 mod source;
 mod sql;
 mod stop;

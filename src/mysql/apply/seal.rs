@@ -17,9 +17,8 @@ use domain::plan::SemiSyncSide;
 
 use super::error::ApplyError;
 use super::session::Session;
-use super::sql::Sql;
+use super::sessions::{Listed, list};
 use super::{Context, words};
-use crate::wire::Row;
 
 /// Most servers close at once: nobody need be looked for.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
@@ -62,13 +61,13 @@ async fn clear(context: &Context<'_>) -> std::convert::Infallible {
 }
 
 async fn end_waiting(context: &Context<'_>, session: &mut Session<'_>) -> Result<(), ApplyError> {
-    let sessions = sessions(&session.rows(&Sql::from(words::SHOW_SESSIONS)).await?);
+    let sessions = list(session).await?;
     // Until it is seen waiting, further commits may begin.
     let closes = sessions.iter().any(|one| one.statement.starts_with("SET GLOBAL read_only"));
     if !closes || !sessions.iter().any(|one| one.state.starts_with(WAITS)) {
         return Ok(());
     }
-    let left: Vec<u64> = sessions.iter().filter(|one| one.may_be_acknowledged()).map(|one| one.id).collect();
+    let left: Vec<u64> = sessions.iter().filter(|one| may_be_acknowledged(one)).map(|one| one.id).collect();
     if left.is_empty() {
         // Nobody is told any more how these commits end.
         let naming = context.order.facts.semi_sync.source_plugin.into_iter();
@@ -86,28 +85,9 @@ async fn end_waiting(context: &Context<'_>, session: &mut Session<'_>) -> Result
     Ok(())
 }
 
-/// A connection, as the server lists it.
-struct Listed {
-    id: u64,
-    command: String,
-    state: String,
-    statement: String,
-}
-
-fn sessions(rows: &[Row]) -> Vec<Listed> {
-    let cell = |row: &Row, index: usize| row.at(index).map(std::borrow::Cow::into_owned).unwrap_or_default();
-    let listed = |row: &Row| {
-        let id = cell(row, 0).parse().ok()?;
-        Some(Listed { id, command: cell(row, 4), state: cell(row, 6), statement: cell(row, 7) })
-    };
-    rows.iter().filter_map(listed).collect()
-}
-
-impl Listed {
-    /// Its commit waits, alone or in a group behind another one, and its client would hear of its success. (Statements that
-    /// have not come so far are refused once the server is closed.)
-    fn may_be_acknowledged(&self) -> bool {
-        let in_commit = self.state.starts_with(WAITS) || self.state.to_ascii_lowercase().contains("commit");
-        in_commit && self.command != ENDED
-    }
+/// Its commit waits, alone or in a group behind another one, and its client would hear of its success. (Statements that have not
+/// come so far are refused once the server is closed.)
+fn may_be_acknowledged(one: &Listed) -> bool {
+    let in_commit = one.state.starts_with(WAITS) || one.state.to_ascii_lowercase().contains("commit");
+    in_commit && one.command != ENDED
 }

@@ -11,11 +11,11 @@ use domain::version::ServerVersion;
 
 use super::error::ApplyError;
 use super::session::Session;
+use super::sessions::{Listed, list};
 use super::sql::Sql;
 use super::{Context, words};
 use crate::dialect as questions;
 use crate::replica_status;
-use crate::wire::Row;
 
 /// More than `replica_checkpoint_period`, 0.3 s by default: so late a server tells what it has executed.
 const TOLD_LATE: Duration = Duration::from_millis(500);
@@ -68,8 +68,8 @@ async fn lasts(context: &Context<'_>, session: &mut Session<'_>) -> Result<bool,
 async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Result<(), ApplyError> {
     let patience = Instant::now() + READING;
     let id = loop {
-        let rows = session.rows(&Sql::from(words::SHOW_SESSIONS)).await?;
-        let idle: Vec<u64> = rows.iter().filter_map(idle_coordinator).collect();
+        let sessions = list(session).await?;
+        let idle: Vec<u64> = sessions.iter().filter(|one| is_idle_coordinator(one)).map(|one| one.id).collect();
         match idle.as_slice() {
             [id] => break *id,
             // On a busy machine it may not have read what there is.
@@ -96,8 +96,7 @@ async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Re
 async fn is_gone(session: &mut Session<'_>, id: u64) -> Result<(), ApplyError> {
     let patience = Instant::now() + NOTICING;
     while Instant::now() < patience {
-        let rows = session.rows(&Sql::from(words::SHOW_SESSIONS)).await?;
-        if !rows.iter().any(|row| cell(row, 0).parse() == Ok(id)) {
+        if !list(session).await?.iter().any(|one| one.id == id) {
             break;
         }
         tokio::time::sleep(PAUSE).await;
@@ -105,10 +104,6 @@ async fn is_gone(session: &mut Session<'_>, id: u64) -> Result<(), ApplyError> {
     Ok(())
 }
 
-fn idle_coordinator(row: &Row) -> Option<u64> {
-    (cell(row, 1) == "system user" && cell(row, 6).ends_with(IDLE)).then(|| cell(row, 0).parse().ok()).flatten()
-}
-
-fn cell(row: &Row, index: usize) -> String {
-    row.at(index).map(std::borrow::Cow::into_owned).unwrap_or_default()
+fn is_idle_coordinator(one: &Listed) -> bool {
+    one.user == "system user" && one.state.ends_with(IDLE)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use domain::instance::ReplicaFacts;
+use domain::instance::{BinlogCoordinates, ReplicaFacts};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -146,5 +146,29 @@ async fn what_is_not_answered_is_ended_by_its_own_number_and_nothing_follows() {
         assert!(matches!(answer, Err(ApplyError::Unknown { .. })), "{answer:?}");
         assert_eq!(over(&told, 0), ["SET GLOBAL read_only = ON"], "super_read_only is not sent any more");
         assert_eq!(over(&told, 1), kills, "{id}");
+    }
+}
+
+/// Of several channels it is not told whose coordinator idles.
+#[tokio::test]
+async fn with_another_channel_no_coordinator_is_looked_for() {
+    let stop = Action::Stop { threads: Threads::SQL };
+    for (other_channels, expected) in [
+        (vec!["other".to_owned()], vec!["STOP REPLICA SQL_THREAD FOR CHANNEL ''"]),
+        (Vec::new(), vec!["SHOW REPLICA STATUS", "STOP REPLICA SQL_THREAD"]),
+    ] {
+        let (on, told) = server(|sql, _| settled(sql).unwrap_or(Reply::Done)).await;
+        let read = BinlogCoordinates { position: 4_000, ..BinlogCoordinates::default() };
+        let replica = ReplicaFacts {
+            auto_position: true,
+            io_thread: ThreadState::Stopped,
+            sql_thread: ThreadState::Running,
+            read,
+            other_channels,
+            ..ReplicaFacts::default()
+        };
+        let facts = ServerFacts { replica: Some(replica), ..facts("9.7.4") };
+        order(&on, &facts, &stop, Duration::from_secs(3)).await.expect("stopped");
+        assert_eq!(over(&told, 0), expected);
     }
 }
