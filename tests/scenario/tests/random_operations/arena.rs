@@ -8,7 +8,7 @@ use domain::instance::InstanceKey;
 use domain::plan::Request;
 use harness::{Flavor, Link, Topology, Writer, catch_up, replica_status, replicate};
 use operations::OperationOutcome;
-use scenario::{Executor, Fleet, key, wait};
+use scenario::{Executor, Fleet, credentials_query, key, wait};
 use serde_json::json;
 
 use crate::planned::as_planned;
@@ -37,7 +37,7 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub(crate) async fn start(flavor: Flavor) -> Result<Self> {
-        let mut fleet = Fleet::new(flavor.other(), json!({})).await?;
+        let mut fleet = Fleet::new(flavor.other(), json!({ "ReplicationCredentialsQuery": credentials_query() })).await?;
         let (topology, started) = tokio::join!(Topology::start(flavor, TEXT), fleet.service("service", &[]));
         let topology = topology?;
         started?;
