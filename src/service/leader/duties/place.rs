@@ -135,3 +135,32 @@ fn domains(inventory: &Inventory) -> HashMap<String, String> {
         .map(|one| (one.placement.cluster_name.clone(), one.facts.detected_cluster_domain.clone()))
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(aliases: &[(&str, &str)], domains: &[(&str, &str)]) -> Registered {
+        let pair = |(cluster, name): &(&str, &str)| ((*cluster).to_owned(), (*name).to_owned());
+        Registered {
+            aliases: aliases.iter().map(pair).collect(),
+            domains: domains.iter().map(pair).collect(),
+            newest: 1,
+        }
+    }
+
+    #[test]
+    fn what_has_not_changed_is_left_to_whoever_hands_it_over() {
+        // A recovery gives the name of a:3306 to b:3306, which we have not seen yet; something else changes.
+        let known = names(&[("a:3306", "shop"), ("c:3306", "blog")], &[("a:3306", "shop.example")]);
+        let wanted = names(&[("a:3306", "shop"), ("c:3306", "news")], &[("a:3306", "shop.example")]);
+        let fresh = wanted.other_than(&known);
+        assert_eq!(fresh.aliases, names(&[("c:3306", "news")], &[]).aliases);
+        assert!(fresh.domains.is_empty());
+        // Now we have.
+        let wanted = names(&[("b:3306", "shop"), ("c:3306", "news")], &[("b:3306", "shop.example")]);
+        let fresh = wanted.other_than(&known);
+        assert_eq!((fresh.aliases.len(), fresh.domains.len()), (2, 1));
+        assert!(wanted.other_than(&wanted).aliases.is_empty());
+    }
+}

@@ -37,7 +37,8 @@ pub(crate) struct Arena {
 
 impl Arena {
     pub(crate) async fn start(flavor: Flavor) -> Result<Self> {
-        let mut fleet = Fleet::new(flavor.other(), json!({ "ReplicationCredentialsQuery": credentials_query() })).await?;
+        let mut fleet =
+            Fleet::new(flavor.other(), json!({ "ReplicationCredentialsQuery": credentials_query() })).await?;
         let (topology, started) = tokio::join!(Topology::start(flavor, TEXT), fleet.service("service", &[]));
         let topology = topology?;
         started?;

@@ -58,7 +58,7 @@ impl Incidents {
         findings: &[Finding],
     ) -> Result<(), DutyError> {
         let notable: Vec<&Finding> = findings.iter().filter(|one| one.code.handler() != Handler::Nothing).collect();
-        self.keep_up(clusters, &notable);
+        self.keep_up(clusters, &notable, Instant::now());
         // Downtime: people know; nothing is registered, no hooks run.
         let notable: Vec<&Finding> = notable.into_iter().filter(|one| !one.skippable_due_to_downtime).collect();
         if notable.is_empty() {
@@ -87,25 +87,27 @@ impl Incidents {
     }
 
     /// Begins incidents, and ends those whose finding is gone.
-    fn keep_up(&mut self, clusters: &BTreeMap<String, Vec<Instance>>, notable: &[&Finding]) {
+    fn keep_up(&mut self, clusters: &BTreeMap<String, Vec<Instance>>, notable: &[&Finding], now: Instant) {
         let found: HashMap<&InstanceKey, &Finding> = notable.iter().map(|one| (&one.key, *one)).collect();
         self.0.retain(|key, incident| match found.get(key) {
             Some(one) => one.code.handler() == incident.handler && one.cluster_name == incident.cluster_name,
             // Its cluster may have another name by now, or none: then nobody looks at it under this one.
-            None => !clusters.contains_key(&incident.cluster_name) && incident.seen.elapsed() < FORGOTTEN_AFTER,
+            None => {
+                !clusters.contains_key(&incident.cluster_name) && now.duration_since(incident.seen) < FORGOTTEN_AFTER
+            }
         });
         for one in notable {
             let incident = self.0.entry(one.key.clone()).or_insert_with(|| Incident {
                 cluster_name: one.cluster_name.clone(),
                 handler: one.code.handler(),
-                since: Instant::now(),
-                seen: Instant::now(),
+                since: now,
+                seen: now,
                 detection: None,
                 hooks: None,
                 hooks_at: None,
                 said: None,
             });
-            incident.seen = Instant::now();
+            incident.seen = now;
         }
     }
 
@@ -319,4 +321,64 @@ fn entry(leading: &Leading, finding: &Finding, circumstances: &Circumstances, me
         .processed_by(&identity.hostname, &identity.token);
     record.is_actionable_recovery = finding.code.is_actionable();
     serde_json::to_value(record).unwrap_or(Value::Null)
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::analysis::{AnalysisPolicy, analyze};
+    use domain::instance::{CheckState, Placement, ServerFacts};
+    use domain::promotion::PromotionRule;
+
+    use super::*;
+
+    /// A server that does not answer, in this cluster.
+    fn silent(cluster_name: &str) -> Finding {
+        let server = Instance {
+            id: 1,
+            key: InstanceKey::new("db1", 3306),
+            lane: String::new(),
+            facts: ServerFacts::default(),
+            placement: Placement { cluster_name: cluster_name.to_owned(), ..Placement::default() },
+            check: CheckState { last_checked_at: Some(1), failures: 3, ..CheckState::default() },
+            downtime: None,
+            promotion_rule: PromotionRule::Neutral,
+            unresolved_hostname: String::new(),
+        };
+        let policy = AnalysisPolicy {
+            poll_seconds: 5,
+            check_seconds: 1,
+            lag_seconds: 10,
+            locked_semi_sync_seconds: 0,
+            enforce_exact_semi_sync: false,
+            recover_non_writeable: false,
+            stale_after_seconds: 60,
+        };
+        analyze(&[&server], &BTreeMap::new(), &policy, 2).pop().expect("a finding")
+    }
+
+    #[test]
+    fn what_holds_goes_on_and_what_is_gone_ends() {
+        let looked_at = |names: &[&str]| names.iter().map(|name| ((*name).to_owned(), Vec::new())).collect();
+        let (shop, begun) = (silent("shop"), Instant::now());
+        let after = |seconds: u64| begun + Duration::from_secs(seconds);
+        let mut incidents = Incidents::default();
+        let since = |incidents: &Incidents| incidents.0.get(&shop.key).map(|one| one.since);
+        incidents.keep_up(&looked_at(&["shop"]), &[&shop], begun);
+        incidents.keep_up(&looked_at(&["shop"]), &[&shop], after(1));
+        assert_eq!(since(&incidents), Some(begun), "it is the same all the time");
+        // Nobody looked at its cluster: it may hold still, for a while.
+        incidents.keep_up(&looked_at(&["blog"]), &[], after(30));
+        assert_eq!(since(&incidents), Some(begun));
+        incidents.keep_up(&looked_at(&["blog"]), &[], after(31));
+        assert_eq!(since(&incidents), None);
+        // Somebody looked, and it is over; what comes then is new.
+        incidents.keep_up(&looked_at(&["shop"]), &[&shop], after(40));
+        incidents.keep_up(&looked_at(&["shop"]), &[], after(41));
+        assert_eq!(since(&incidents), None);
+        incidents.keep_up(&looked_at(&["shop"]), &[&shop], after(42));
+        assert_eq!(since(&incidents), Some(after(42)));
+        // Of another cluster it is another incident: who confirms it looks at other servers.
+        incidents.keep_up(&looked_at(&["blog"]), &[&silent("blog")], after(43));
+        assert_eq!(since(&incidents), Some(after(43)));
+    }
 }
