@@ -75,6 +75,7 @@ impl Job for Rejoin {
             // Its successor was replaced by it: it is the primary, and nobody may close it.
             return Ok(json!({ "state": "primary" }));
         }
+        let primary = head_of(&ctx, former, primary).await?;
         let returning = Returning { ctx: &ctx, attempt: &attempt, former, primary };
         let state = returning.settle().await?;
         Ok(json!({ "state": state }))
@@ -91,6 +92,21 @@ fn present_primary(former: &Former, all: &[Former]) -> InstanceKey {
         primary = &next.successor;
     }
     primary.clone()
+}
+
+/// Whom it replicates from, if it was replaced by hand, or in a planned takeover, after which it follows.
+async fn head_of(ctx: &Context, former: &Former, successor: InstanceKey) -> Result<InstanceKey, JobError> {
+    let mut head = successor;
+    let mut seen = BTreeSet::from([former.key.clone()]);
+    while seen.insert(head.clone()) {
+        let one = store::instances::read(&ctx.pool, &head).await.map_err(JobError::retry)?;
+        let Some(one) = one.filter(|one| one.check.is_valid() && one.facts.read_only) else { break };
+        match one.facts.source() {
+            Some(source) if source.is_valid() && !seen.contains(source) => head = source.clone(),
+            _ => break,
+        }
+    }
+    Ok(head)
 }
 
 /// One replaced primary that answers.

@@ -11,7 +11,7 @@ use queue::{Attempt, Job};
 use store::former_primaries::FormerState;
 use store::recoveries::Kind;
 
-use crate::fleet::{Asked, DEAD, FOUR, Fleet, carry_out, with_credentials};
+use crate::fleet::{Asked, DEAD, FOUR, Fleet, GRACEFUL, carry_out, with_credentials};
 
 #[rstest::rstest]
 #[case(Flavor::MySql)]
@@ -140,5 +140,34 @@ async fn a_primary_that_comes_back_is_closed_and_joins_or_is_marked(#[case] flav
         fleet.discover().await;
         fleet.place(&primary).await?;
     }
+    Ok(())
+}
+
+#[rstest::rstest]
+#[case(Flavor::MySql)]
+#[case(Flavor::MariaDb)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_comes_back_after_a_planned_takeover_joins_the_present_one(
+    #[case] flavor: Flavor,
+) -> Result<()> {
+    let mut settings = with_credentials();
+    settings.recovery.rejoin_former_primary = vec!["*".to_owned()];
+    let fleet = Fleet::start(flavor, FOUR, settings).await?;
+    fleet.all_caught_up("a").await?;
+    fleet.topology["a"].kill()?;
+    fleet.discover().await;
+    let died = fleet.open("a", &DEAD).await?;
+    let (outcome, _) = fleet.recover(died, "w1").await?;
+    let successor = fleet.topology.name_of(outcome.successor.context("no successor")?.port).context("who?")?;
+    fleet.discover().await;
+    fleet.place(successor).await?;
+    // The successor follows its own one, and is no former primary.
+    let (outcome, told) = fleet.recover(fleet.open(successor, &GRACEFUL).await?, "w1").await?;
+    let present = outcome.successor.with_context(|| format!("no successor: {told:#?}"))?;
+    fleet.topology["a"].start_again().await?;
+    let settled = Rejoin::new(fleet.key("a"), died).run(Arc::clone(&fleet.ctx), Attempt::detached()).await?;
+    let told = fleet.timeline(died).await?;
+    assert_eq!(settled["state"], "rejoined", "{told:#?}");
+    assert_eq!(fleet.source_port("a").await?, present.port, "{told:#?}");
     Ok(())
 }
