@@ -1,8 +1,9 @@
 //! Changes one server: each [`Action`] in the words that server knows, within a limit.
 //!
-//! What this is: statements ([`words`], [`source`]), how values get into them ([`quote`]), one session per order ([`session`]),
-//! over the connection of the order before if there is one ([`idle`]). What it deliberately is not: it decides nothing, waits for nothing (whoever orders looks afterwards), and
-//! persists nothing on the server: `SET GLOBAL` holds until the server restarts, as its operator configured it.
+//! What this is: statements ([`words`], [`source`]), how values get into them ([`quote`]), one session per order
+//! ([`session`]), over the connection of the order before if there is one ([`idle`]). What it deliberately is not: it decides
+//! nothing, waits for nothing (whoever orders looks afterwards), and persists nothing on the server: `SET GLOBAL` holds until
+//! the server restarts, as its operator configured it.
 //!
 //! Invariants:
 //! - no statement is sent after `until`; a statement not answered by then is given up hard, and ended on the server;

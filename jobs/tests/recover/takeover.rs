@@ -4,7 +4,7 @@ use anyhow::{Context as _, Result};
 use harness::Flavor;
 use store::recoveries::Phase;
 
-use crate::fleet::{Asked, FOUR, Fleet, GRACEFUL, carry_out, with_credentials};
+use crate::fleet::{Asked, FOUR, Fleet, GRACEFUL, with_credentials};
 
 #[rstest::rstest]
 #[case(Flavor::MySql)]
@@ -13,10 +13,8 @@ use crate::fleet::{Asked, FOUR, Fleet, GRACEFUL, carry_out, with_credentials};
 async fn a_planned_takeover_swaps_the_roles(#[case] flavor: Flavor) -> Result<()> {
     let fleet = Fleet::start(flavor, FOUR, with_credentials()).await?;
     let id = fleet.open("a", &Asked { candidate: Some(fleet.key("c")), ..GRACEFUL }).await?;
-    let outcome = carry_out(&fleet.ctx, id, "w1").await;
-    println!("{:#?}", fleet.timeline(id).await?);
-    let outcome = outcome?;
-    assert_eq!(outcome.outcome, "recovered", "{outcome:?}");
+    let (outcome, told) = fleet.recover(id, "w1").await?;
+    assert_eq!(outcome.outcome, "recovered", "{outcome:?} {told:#?}");
     fleet.check_primary("c", &["a", "b", "d"]).await?;
     let outage = outcome.outage.context("no pause")?;
     assert!(outage.is_write_pause && outage.seconds < 1.0, "{outage:?}");
@@ -34,9 +32,8 @@ async fn a_takeover_that_a_hook_stops_is_taken_back(#[case] flavor: Flavor) -> R
     settings.hooks.pre_graceful_takeover_processes = vec!["echo no; exit 1".to_owned()];
     let fleet = Fleet::start(flavor, FOUR, settings).await?;
     let id = fleet.open("a", &Asked { candidate: Some(fleet.key("c")), ..GRACEFUL }).await?;
-    let outcome = carry_out(&fleet.ctx, id, "w1").await;
-    let told = fleet.timeline(id).await?;
-    assert_eq!(outcome?.outcome, "refused", "{told:#?}");
+    let (outcome, told) = fleet.recover(id, "w1").await?;
+    assert_eq!(outcome.outcome, "refused", "{told:#?}");
     fleet.check_primary("a", &["b", "c", "d"]).await?;
     assert_eq!(fleet.locks().await?, 0);
     Ok(())
@@ -64,9 +61,8 @@ async fn a_takeover_is_finished_by_another_worker_whenever_the_first_is_lost(#[c
         fleet.place(old).await?;
         let id = fleet.open(old, &Asked { candidate: Some(fleet.key(new)), ..GRACEFUL }).await?;
         let lost = fleet.lose(id, phase, steps_into).await?;
-        let outcome = carry_out(&fleet.ctx, id, "w2").await;
-        let told = fleet.timeline(id).await?;
-        let outcome = outcome.with_context(|| format!("lost in {phase:?} + {steps_into}: {told:#?}"))?;
+        let ended = fleet.recover(id, "w2").await;
+        let (outcome, told) = ended.with_context(|| format!("lost in {phase:?} + {steps_into}"))?;
         assert_eq!(outcome.outcome, "recovered", "lost in {phase:?} + {steps_into} ({lost}): {outcome:?} {told:#?}");
         let others: Vec<&str> = ["a", "b", "c", "d"].into_iter().filter(|name| *name != new).collect();
         let checked = fleet.check_primary(new, &others).await;
@@ -91,9 +87,8 @@ async fn the_only_replica_takes_over_though_its_worker_is_lost(#[case] flavor: F
         fleet.place(old).await?;
         let id = fleet.open(old, &Asked { candidate: Some(fleet.key(new)), ..GRACEFUL }).await?;
         fleet.lose(id, Phase::Repointing, steps_into).await?;
-        let outcome = carry_out(&fleet.ctx, id, "w2").await;
-        let told = fleet.timeline(id).await?;
-        assert_eq!(outcome.with_context(|| format!("{told:#?}"))?.outcome, "recovered", "{told:#?}");
+        let (outcome, told) = fleet.recover(id, "w2").await?;
+        assert_eq!(outcome.outcome, "recovered", "{told:#?}");
         fleet.check_primary(new, &[old]).await.with_context(|| format!("{steps_into} steps: {told:#?}"))?;
         (old, new) = (new, old);
     }

@@ -1,7 +1,11 @@
 //! Connections between the orders of one operation: logging in with TLS costs a server more than most orders.
 //!
-//! Only connections whose session is as any other are kept ([`super::session`] sets the rest at each use). One per server, for
-//! a moment: an order that waits for long finds it closed, so that no server sees connections of ours idle.
+//! Only connections whose session is as any other are kept ([`super::session`] sets the rest at each use). One per server, until
+//! the operation ends; one that has rested for long is not used again.
+//!
+//! Failure cases. *It ended*: seen before it is used, or when its session begins, which changes nothing: another is opened.
+//! *The network fell silent*: the beginning takes the order's time, and nothing was sent. *The name leads elsewhere by now*: the
+//! look after the order, over a connection of its own, does not find what was ordered, and the step fails.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -36,7 +40,7 @@ impl IdleConnections {
         (!has_ended).then_some(connection)
     }
 
-    /// Keeps it for the next order, if there is none already.
+    /// Keeps it for the next order; one that was there, of another branch, is closed.
     pub(super) async fn put(&self, key: &InstanceKey, connection: Connection) {
         let former = self.lock().insert(key.clone(), (connection, Instant::now()));
         if let Some((former, _)) = former {

@@ -176,7 +176,9 @@ async fn a_silent_transaction_does_not_hold_an_expired_lease() {
         }
         let waits =
             "SELECT COUNT(*) FROM information_schema.processlist WHERE info LIKE 'UPDATE lease%' AND db = DATABASE()";
+        let begun = std::time::Instant::now();
         while db.number(waits).await < 3 {
+            assert!(begun.elapsed() < Duration::from_secs(5), "they do not wait for the lock");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         let begun = std::time::Instant::now();
