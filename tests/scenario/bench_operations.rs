@@ -1,6 +1,9 @@
 //! What moving many replicas costs, compared to one: one source, one target, and replicas that move between them, on real
 //! servers under a steady write load. Started by `scripts/bench --relocate`; the figures are in `docs/benchmarks.md`.
 //!
+//! Measured are the commands that people run, from their start to their end; the job alone, as a worker runs it; and the bare
+//! statements, which is what the servers and the machine cost.
+//!
 //! What it is not: a test. The target is printed as met or missed; the exit code says only whether it could be measured.
 
 use std::collections::BTreeMap;
@@ -11,12 +14,11 @@ use anyhow::{Context, Result, bail};
 use clap::Parser;
 use domain::plan::Request;
 use harness::{Flavor, HOST, Member, Topology, Writer, catch_up, parse, replica_status};
-use scenario::{Executor, Fleet, key};
+use scenario::{Executor, Fleet, key, proc};
 use serde_json::json;
 
 /// Wall time of moving all replicas, in wall times of moving one.
 const TARGET: f64 = 3.0;
-const PAUSE: Duration = Duration::from_millis(20);
 /// Between looks at a receiver that connects.
 const LOOK: Duration = Duration::from_millis(10);
 const CATCH_UP: Duration = Duration::from_secs(60);
@@ -37,9 +39,12 @@ struct Arguments {
     /// MaxConcurrentReplicaOperations, instead of the default
     #[arg(long)]
     parallel: Option<u64>,
-    /// Leave the primary idle
+    /// MySQL replicates without TLS, as MariaDB does here, whose servers have no certificate
     #[arg(long)]
-    no_writes: bool,
+    no_tls: bool,
+    /// Transactions a second on the primary, of one row each, which every replica applies; 0 leaves it idle
+    #[arg(long, default_value_t = 50)]
+    rows: u32,
     /// Also say where the time of each operation went
     #[arg(long)]
     explain: bool,
@@ -61,46 +66,64 @@ async fn run(arguments: &Arguments) -> Result<()> {
         bail!("there must be a replica and a round");
     }
     let bench = Bench::start(arguments).await?;
-    let (mut single, mut many, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut bare_single, mut bare_many) = (Vec::new(), Vec::new());
+    let [mut commands, mut jobs, mut bare] = [const { Times::new() }; 3];
     for round in 1..=arguments.rounds {
-        // There and back, so that each round begins as the first did; one and all in turn, so that whatever else the
-        // machine does weighs on both.
-        let ones = [bench.move_one("target").await?, bench.move_one("source").await?];
-        let alls = [bench.move_all("source", "target").await?, bench.move_all("target", "source").await?];
-        let (one, all): (f64, f64) = (ones.iter().sum(), alls.iter().sum());
-        let bare = (bench.bare(1).await?, bench.bare(arguments.replicas).await?);
-        eprintln!(
-            "round {round}: one {:.3} s, all {:.3} s, {:.2} times; bare statements {:.3} s, {:.3} s",
-            one / 2.0,
-            all / 2.0,
-            all / one,
-            bare.0,
-            bare.1
-        );
-        bare_single.push(bare.0);
-        bare_many.push(bare.1);
-        ratios.push(all / one);
-        single.extend(ones);
-        many.extend(alls);
+        // One and all in turn, so that whatever else the machine does weighs on both.
+        let command = commands.add(bench.round(Way::Command).await?);
+        let job = jobs.add(bench.round(Way::Job).await?);
+        let statements = bare.add((bench.bare(1).await?, bench.bare(arguments.replicas).await?));
+        eprintln!("round {round}: command {command}; job {job}; bare statements {statements}");
     }
-    let (one, all, ratio) = (median(&mut single), median(&mut many), median(&mut ratios));
-    let verdict = if ratio <= TARGET { "met" } else { "missed" };
-    println!(
-        "| Servers | Replicas | In parallel | One s | All s | All / one | Target |\n|---|---|---|---|---|---|---|"
-    );
-    println!(
-        "| {} | {} | {} | {one:.3} | {all:.3} | {ratio:.2} | at most {TARGET}: {verdict} |",
-        arguments.flavor, arguments.replicas, bench.parallel
-    );
-    let (one, all) = (median(&mut bare_single), median(&mut bare_many));
-    println!(
-        "The same statements sent to the servers alone, with nothing asked and nobody to wait for but them: one {one:.3} s, all \
-         {} at once {all:.3} s, {:.2} times.",
-        arguments.replicas,
-        all / one
-    );
+    println!("| Servers | TLS | Rows/s | Replicas | In parallel | Measured | One s | All s | All / one | Target |");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
+    let flavor = arguments.flavor;
+    let tls = if flavor == Flavor::MySql && !arguments.no_tls { "yes" } else { "no" };
+    let what = format!("{flavor} | {tls} | {} | {} | {}", arguments.rows, arguments.replicas, bench.parallel);
+    for (measured, times) in [("command", &mut commands), ("job", &mut jobs), ("bare statements", &mut bare)] {
+        let (one, all, ratio) = times.medians();
+        let verdict = match measured {
+            "bare statements" => String::new(),
+            _ if ratio <= TARGET => format!("at most {TARGET}: met"),
+            _ => format!("at most {TARGET}: missed"),
+        };
+        println!("| {what} | {measured} | {one:.3} | {all:.3} | {ratio:.2} | {verdict} |");
+    }
     Ok(())
+}
+
+/// Who moves replicas.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// A person: command line, queue, the worker of the service.
+    Command,
+    /// The job that workers run, in this process: nothing around it, and something to tell of it.
+    Job,
+}
+
+/// Seconds of moving one and of moving all.
+#[derive(Debug)]
+struct Times {
+    ones: Vec<f64>,
+    alls: Vec<f64>,
+    ratios: Vec<f64>,
+}
+
+impl Times {
+    const fn new() -> Self {
+        Self { ones: Vec::new(), alls: Vec::new(), ratios: Vec::new() }
+    }
+
+    /// Adds a round, and says what it was.
+    fn add(&mut self, (one, all): (f64, f64)) -> String {
+        self.ones.push(one);
+        self.alls.push(all);
+        self.ratios.push(all / one);
+        format!("one {one:.3} s, all {all:.3} s, {:.2} times", all / one)
+    }
+
+    fn medians(&mut self) -> (f64, f64, f64) {
+        (median(&mut self.ones), median(&mut self.alls), median(&mut self.ratios))
+    }
 }
 
 fn median(times: &mut [f64]) -> f64 {
@@ -115,7 +138,7 @@ struct Bench {
     replicas: Vec<String>,
     parallel: u64,
     explain: bool,
-    _fleet: Fleet,
+    fleet: Fleet,
     _writer: Option<Writer>,
 }
 
@@ -123,8 +146,12 @@ impl Bench {
     async fn start(arguments: &Arguments) -> Result<Self> {
         let replicas: Vec<String> = (1..=arguments.replicas).map(|number| format!("r{number}")).collect();
         eprintln!("starts {} {} servers and a backend", replicas.len() + 2, arguments.flavor);
-        let members = members(&replicas)?;
-        let mut fleet = Fleet::new(Flavor::MariaDb, json!({ "InstancePollSeconds": 5 })).await?;
+        let members = members(&replicas, !arguments.no_tls)?;
+        let mut settings = json!({ "InstancePollSeconds": 5 });
+        if let Some(wanted) = arguments.parallel {
+            settings["MaxConcurrentReplicaOperations"] = json!(wanted);
+        }
+        let mut fleet = Fleet::new(Flavor::MariaDb, settings).await?;
         let (topology, started) =
             tokio::join!(Topology::start_members(arguments.flavor, &members), fleet.service("service", &[]));
         let topology = topology?;
@@ -138,26 +165,57 @@ impl Bench {
             parallel = settings.discovery.max_concurrent_replica_operations;
         })
         .await?;
-        let writer = if arguments.no_writes { None } else { Some(Writer::start(&topology["source"], 1, PAUSE).await?) };
+        let pause = Duration::from_secs(1).checked_div(arguments.rows);
+        let writer = match pause {
+            Some(pause) => Some(Writer::start(&topology["source"], 1, pause).await?),
+            None => None,
+        };
         for (_, server) in &topology.servers {
             executor.discover(server).await?;
         }
         let explain = arguments.explain;
-        Ok(Self { topology, executor, replicas, parallel, explain, _fleet: fleet, _writer: writer })
+        Ok(Self { topology, executor, replicas, parallel, explain, fleet, _writer: writer })
     }
 
-    /// Seconds that moving the first replica takes.
-    async fn move_one(&self, below: &str) -> Result<f64> {
-        let instance = key(&self.topology[self.replicas[0].as_str()]);
-        let request = Request::Relocate { instance, below: key(&self.topology[below]) };
-        self.timed(&request, 1).await
+    /// Seconds of moving the first replica, and of moving all; each there and back, so that the next round begins as this
+    /// one did. The target is a replica of the source and stays where it is.
+    async fn round(&self, way: Way) -> Result<(f64, f64)> {
+        let one = self.moved(way, "r1", "target").await? + self.moved(way, "r1", "source").await?;
+        let all = self.moved(way, "source", "target").await? + self.moved(way, "target", "source").await?;
+        Ok((one / 2.0, all / 2.0))
     }
 
-    /// Seconds that moving all replicas takes. The target is a replica of the source and stays where it is.
-    async fn move_all(&self, of: &str, below: &str) -> Result<f64> {
-        let (of, below) = (key(&self.topology[of]), key(&self.topology[below]));
-        let request = Request::RelocateReplicas { of, below, pattern: String::new() };
-        self.timed(&request, self.replicas.len()).await
+    /// Seconds of moving the first replica (`r1`), or all replicas of a server, below another.
+    async fn moved(&self, way: Way, what: &str, below: &str) -> Result<f64> {
+        let source = &self.topology["source"];
+        for (_, server) in self.topology.servers.iter().skip(1) {
+            catch_up(server, source, CATCH_UP).await?;
+        }
+        let is_one = what == "r1";
+        let (what, below) = (&self.topology[what], &self.topology[below]);
+        let expected = if is_one { 1 } else { self.replicas.len() };
+        match way {
+            Way::Command => {
+                let word = if is_one { "relocate" } else { "relocate-replicas" };
+                let (what, below) = (what.address(), below.address());
+                let begun = Instant::now();
+                let said = self.fleet.ok(&["-c", word, "-i", &what, "-d", &below]).await?;
+                let took = begun.elapsed().as_secs_f64();
+                if said.lines().count() != expected {
+                    bail!("{word} of {what} moved {} of {expected}: {said}", said.lines().count());
+                }
+                Ok(took)
+            }
+            Way::Job => {
+                let (what, below) = (key(what), key(below));
+                let request = if is_one {
+                    Request::Relocate { instance: what, below }
+                } else {
+                    Request::RelocateReplicas { of: what, below, pattern: String::new() }
+                };
+                self.job(&request, expected).await
+            }
+        }
     }
 
     /// Seconds that the statements of a move take by themselves, on the first of the replicas, all at once: the receiver stops,
@@ -207,22 +265,46 @@ impl Bench {
         Ok(begun.elapsed().as_secs_f64())
     }
 
-    async fn timed(&self, request: &Request, expected: usize) -> Result<f64> {
-        let source = &self.topology["source"];
-        for (_, server) in self.topology.servers.iter().skip(1) {
-            catch_up(server, source, CATCH_UP).await?;
-        }
+    async fn job(&self, request: &Request, expected: usize) -> Result<f64> {
+        let before = self.spent();
+        let asked = self.executor.probe_stats();
         let begun = Instant::now();
         let (id, outcome) = self.executor.operate(request, false).await?;
         let took = begun.elapsed().as_secs_f64();
+        let after = self.spent();
         let outcome = outcome.with_context(|| format!("operation {id}, {request:?}"))?;
         if outcome.state != "done" || outcome.done.len() != expected {
             bail!("{} of {expected} moved, {}: {}", outcome.done.len(), outcome.state, outcome.error);
         }
         if self.explain {
             self.tell(id, took).await?;
+            let spent: Vec<String> =
+                before.iter().zip(after).map(|((name, then), (_, now))| format!("{name} {:.0}", now - then)).collect();
+            eprintln!("    processor time, ms: {}", spent.join(", "));
+            let asks = self.executor.probe_stats();
+            eprintln!(
+                "    {} looks in {} round trips, {} connections for looks",
+                asks.probes - asked.probes,
+                asks.round_trips - asked.round_trips,
+                asks.connections_opened - asked.connections_opened
+            );
         }
         Ok(took)
+    }
+
+    /// Processor time so far, in milliseconds, of all who take part.
+    fn spent(&self) -> Vec<(&'static str, f64)> {
+        let of = |name: &str| proc::cpu_ms(self.topology[name].pid().unwrap_or_default());
+        let service = self.fleet.pid("service").unwrap_or_default();
+        vec![
+            ("replicas", self.replicas.iter().map(|name| of(name)).sum()),
+            ("source", of("source")),
+            ("target", of("target")),
+            ("backend", proc::cpu_ms(self.fleet.backend.pid().unwrap_or_default())),
+            ("service", proc::cpu_ms(service)),
+            ("this process", proc::cpu_ms(std::process::id())),
+            ("machine", proc::machine_ms().0),
+        ]
     }
 
     /// What an operation spent its time on, as the backend's clock says: before the first step, in each step (mean), between
@@ -256,6 +338,10 @@ impl Bench {
     }
 }
 
-fn members(replicas: &[String]) -> Result<Vec<Member>> {
-    parse(&format!("source\n target\n {}\n", replicas.join("\n ")))
+fn members(replicas: &[String], tls: bool) -> Result<Vec<Member>> {
+    let mut members = parse(&format!("source\n target\n {}\n", replicas.join("\n ")))?;
+    for member in &mut members {
+        member.options.tls = tls;
+    }
+    Ok(members)
 }

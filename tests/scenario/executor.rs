@@ -8,7 +8,7 @@ use domain::instance::InstanceKey;
 use domain::plan::Request;
 use harness::{REPLICATION, Server, TOPOLOGY};
 use jobs::{Context, Discover, Operate, SharedSettings};
-use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
+use mysql::{ConnectSettings, HostnameMethod, ProbeSettings, ProbeStats};
 use operations::OperationOutcome;
 use queue::{Attempt, DbClock, Job, JobError};
 use sqlx::MySqlPool;
@@ -73,6 +73,11 @@ impl Executor {
     /// Its steps, in the order in which they began.
     pub async fn steps(&self, id: u64) -> Result<Vec<StepRow>> {
         Ok(store::operations::steps(&self.ctx.pool, id).await?)
+    }
+
+    /// What was asked of servers so far.
+    pub fn probe_stats(&self) -> ProbeStats {
+        self.ctx.prober.stats()
     }
 
     /// The backend.
