@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use domain::analysis::{Finding, Handler, Sample, analyze};
+use domain::analysis::{Finding, Sample, analyze};
 use domain::instance::{Instance, InstanceKey};
 use domain::operation::World;
 use domain::plan::Action;
@@ -81,7 +81,7 @@ impl Recovering<'_> {
         let findings = analyze(&members, &samples.collect(), &policy, gathered.now);
         let found = findings.iter().find(|finding| finding.key == self.row.failed);
         Ok(match found {
-            Some(finding) if kind_of(finding.code.handler()) == Some(self.row.kind) => {
+            Some(finding) if Kind::answering(finding.code.handler()) == Some(self.row.kind) => {
                 self.tell_finding(finding);
                 None
             }
@@ -95,18 +95,5 @@ impl Recovering<'_> {
     fn tell_finding(&self, finding: &Finding) {
         let text = format!("{} is {}: {}", finding.key, finding.code.name(), finding.code.description());
         self.journal.note(super::Line::Fact, text);
-    }
-}
-
-/// The kind of recovery that answers a finding.
-pub(crate) fn kind_of(handler: Handler) -> Option<Kind> {
-    match handler {
-        Handler::DeadPrimary => Some(Kind::Primary),
-        Handler::DeadCoPrimary => Some(Kind::CoPrimary),
-        Handler::DeadIntermediate => Some(Kind::Intermediate),
-        Handler::DeadGroupMember => Some(Kind::GroupMember),
-        Handler::NonWriteable => Some(Kind::NonWriteable),
-        Handler::SemiSync => Some(Kind::SemiSync),
-        Handler::NotifyOnly | Handler::Nothing => None,
     }
 }

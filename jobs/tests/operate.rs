@@ -10,11 +10,11 @@ use anyhow::{Context as _, Result, ensure};
 use config::Settings;
 use domain::instance::InstanceKey;
 use domain::plan::{Request, Rule};
-use harness::{Flavor, Schema, Server, TOPOLOGY, Topology, catch_up, replica_status};
-use jobs::{Context, Discover, Operate, SharedSettings};
-use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
+use harness::{Flavor, Schema, Topology, catch_up, replica_status};
+use jobs::{Context, Discover, Operate};
 use operations::OperationOutcome;
-use queue::{Attempt, DbClock, Job, JobError};
+use queue::{Attempt, Job, JobError};
+use scenario::key;
 use store::maintenance::Claim;
 use store::operations::{NewOperation, Operation, State, StepRow};
 
@@ -33,26 +33,8 @@ struct Fleet {
     topology: Topology,
 }
 
-/// All that one process has: its connections go with it.
 async fn process(schema: &Schema) -> Result<Arc<Context>> {
-    process_with(schema, Settings::default()).await
-}
-
-async fn process_with(schema: &Schema, settings: Settings) -> Result<Arc<Context>> {
-    let pool =
-        queue::pool_options().max_connections(16).connect_with(queue::connect_options(schema.options.clone())).await?;
-    let clock = Arc::new(DbClock::new());
-    clock.ask(&mut *pool.acquire().await?).await?;
-    let probing = ProbeSettings {
-        connect: ConnectSettings {
-            user: TOPOLOGY.user.to_owned(),
-            password: mysql::Secret::new(TOPOLOGY.password),
-            ..ConnectSettings::default()
-        },
-        hostname_method: HostnameMethod::Given,
-        ..ProbeSettings::default()
-    };
-    Ok(Arc::new(Context::new(pool, clock, SharedSettings::new(settings), probing, 64)))
+    scenario::worker_context(schema.options.clone(), Settings::default()).await
 }
 
 async fn carry_out(ctx: &Arc<Context>, operation: u64, worker: &str) -> Result<OperationOutcome, JobError> {
@@ -161,10 +143,6 @@ impl Fleet {
     }
 }
 
-fn key(server: &Server) -> InstanceKey {
-    InstanceKey::new(server.host(), server.port())
-}
-
 #[rstest::rstest]
 #[case(Flavor::MySql)]
 #[case(Flavor::MariaDb)]
@@ -261,7 +239,7 @@ async fn hooks_hear_of_a_swap_that_was_done() -> Result<()> {
         "echo it is broken; exit 3".to_owned(),
         format!("echo $1 $2 $ORC_SUCCESSOR_HOST $ORC_FAILED_HOST >> {}", heard.display()),
     ];
-    let ctx = process_with(&fleet.schema, settings).await?;
+    let ctx = scenario::worker_context(fleet.schema.options.clone(), settings).await?;
     // Refused: nobody has taken over from anybody.
     let refused = fleet.create(&Request::TakeMaster { instance: fleet.key("a") }, false).await?;
     ensure!(carry_out(&ctx, refused, "w1").await?.state == "refused");

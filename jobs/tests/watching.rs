@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 use config::Settings;
 use domain::instance::{InstanceKey, ThreadState};
-use harness::{Flavor, Mode, Options, Proxy, Server, TOPOLOGY, Topology};
-use jobs::{Context, Discover, ProbeShard, ProbeUrgent, SharedSettings, Target, watch_sources};
-use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
-use queue::{Attempt, DbClock, Job};
+use harness::{Flavor, Mode, Options, Proxy, Server, Topology};
+use jobs::{Context, Discover, ProbeShard, ProbeUrgent, Target, watch_sources};
+use queue::{Attempt, Job};
+use scenario::key;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -27,28 +27,11 @@ struct Process {
     watching: Option<AbortOnDropHandle<()>>,
 }
 
-fn key(server: &Server) -> InstanceKey {
-    InstanceKey::new(server.host(), server.port())
-}
-
 impl Process {
     async fn start(flavor: Flavor, keys: Vec<InstanceKey>, watches: bool) -> Result<Process> {
         let schema = harness::backend(flavor).await?.schema().await?;
-        let options = queue::connect_options(schema.options.clone());
-        let pool = queue::pool_options().max_connections(16).connect_with(options).await?;
-        store::schema::migrate(&pool).await?;
-        let clock = Arc::new(DbClock::new());
-        clock.ask(&mut *pool.acquire().await?).await?;
-        let probing = ProbeSettings {
-            connect: ConnectSettings {
-                user: TOPOLOGY.user.to_owned(),
-                password: mysql::Secret::new(TOPOLOGY.password),
-                ..ConnectSettings::default()
-            },
-            hostname_method: HostnameMethod::Given,
-            ..ProbeSettings::default()
-        };
-        let ctx = Arc::new(Context::new(pool, clock, SharedSettings::new(Settings::default()), probing, 64));
+        let ctx = scenario::worker_context(schema.options.clone(), Settings::default()).await?;
+        store::schema::migrate(&ctx.pool).await?;
         let watching = watches
             .then(|| AbortOnDropHandle::new(tokio::spawn(watch_sources(Arc::clone(&ctx), CancellationToken::new()))));
         for key in &keys {

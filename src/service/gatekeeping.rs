@@ -141,7 +141,7 @@ impl Circumstances {
             cluster_name: &finding.cluster_name,
             cluster_alias: alias,
             analysis: finding.code.name(),
-            is_actionable: kind_of(handler).is_some(),
+            is_actionable: Kind::answering(handler).is_some(),
             promotes: matches!(handler, Handler::DeadPrimary | Handler::DeadCoPrimary),
             feature: feature(finding, &config.settings),
             held: subject.held,
@@ -241,19 +241,6 @@ fn recent(one: Recovery, block: Duration) -> Option<Recent> {
 pub(crate) fn confirmation_of(finding: &Finding, circumstances: &Circumstances, config: &Configuration) -> Duration {
     let alias = circumstances.alias(&finding.cluster_name);
     confirmation(finding.code.handler(), &finding.cluster_name, alias, config)
-}
-
-/// The recovery that exists for it.
-pub(crate) fn kind_of(handler: Handler) -> Option<Kind> {
-    match handler {
-        Handler::DeadPrimary => Some(Kind::Primary),
-        Handler::DeadCoPrimary => Some(Kind::CoPrimary),
-        Handler::DeadIntermediate => Some(Kind::Intermediate),
-        Handler::DeadGroupMember => Some(Kind::GroupMember),
-        Handler::NonWriteable => Some(Kind::NonWriteable),
-        Handler::SemiSync => Some(Kind::SemiSync),
-        Handler::NotifyOnly | Handler::Nothing => None,
-    }
 }
 
 fn feature(finding: &Finding, settings: &config::Settings) -> Option<(&'static str, bool)> {

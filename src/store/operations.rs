@@ -22,7 +22,7 @@ use serde::Serialize;
 use sqlx::mysql::MySqlConnection;
 
 use crate::Error;
-use crate::sql::{check_key, cut, interval, json};
+use crate::sql::{check_key, cut, json, trim_with_parts};
 
 pub use read::{Filter, Recent, StepRow, by_job, list, read, recent, steps};
 pub(crate) use runs::finish_in;
@@ -156,33 +156,11 @@ pub async fn cancel_waiting(conn: &mut MySqlConnection, operation: u64) -> Resul
 
 /// Deletes operations that ended longer ago than this, with their steps; how many there were.
 pub async fn trim(conn: &mut MySqlConnection, older_than: Duration) -> Result<u64, Error> {
-    const DOING: &str = "trim operations";
-    const CHUNK: u32 = 500;
-    let mut trimmed = 0;
-    loop {
-        // Steps first: what is left half-way by a crash is found by the next round.
-        sqlx::query(
-            "DELETE FROM operation_step WHERE operation_id IN (SELECT id FROM (SELECT id FROM operation \
-              WHERE finished_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY finished_at, id LIMIT ?) old)",
-        )
-        .bind(interval(older_than))
-        .bind(CHUNK)
-        .execute(&mut *conn)
-        .await
-        .map_err(Error::doing(DOING))?;
-        let done = sqlx::query(
-            "DELETE FROM operation WHERE finished_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY finished_at, id LIMIT ?",
-        )
-        .bind(interval(older_than))
-        .bind(CHUNK)
-        .execute(&mut *conn)
-        .await
-        .map_err(Error::doing(DOING))?;
-        trimmed += done.rows_affected();
-        if done.rows_affected() < u64::from(CHUNK) {
-            return Ok(trimmed);
-        }
-    }
+    const STEPS: &str = "DELETE FROM operation_step WHERE operation_id IN (SELECT id FROM (SELECT id FROM operation \
+         WHERE finished_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY finished_at, id LIMIT ?) old)";
+    const OPERATIONS: &str =
+        "DELETE FROM operation WHERE finished_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY finished_at, id LIMIT ?";
+    trim_with_parts(conn, [STEPS, OPERATIONS], older_than).await.map_err(Error::doing("trim operations"))
 }
 
 /// Runs a transaction, and runs it again when the server ended it because of a conflict.

@@ -34,7 +34,7 @@ use sqlx::mysql::MySqlConnection;
 
 use crate::Error;
 use crate::error::is_duplicate;
-use crate::sql::{check_key, cut, interval, json, text, uint};
+use crate::sql::{check_key, cut, json, text, trim_with_parts, uint};
 
 pub use active::{FAILURE_BLOCK, Which, acknowledge, close_orphans, end_active_periods};
 pub use blocked::{Blocked, NewBlocked, block, blocked, expire_blocked};
@@ -175,33 +175,11 @@ pub async fn set_operation(conn: &mut MySqlConnection, recovery: u64, operation:
 /// Deletes recoveries that ended longer ago than this, with their timelines; how many. The records of their hooks go with
 /// [`crate::hook_runs::trim`].
 pub async fn trim(conn: &mut MySqlConnection, older_than: Duration) -> Result<u64, Error> {
-    const DOING: &str = "trim recoveries";
-    const CHUNK: u32 = 500;
-    let mut trimmed = 0;
-    loop {
-        // Events first: what is left half-way by a crash is found by the next round.
-        sqlx::query(
-            "DELETE FROM recovery_event WHERE recovery_id IN (SELECT id FROM (SELECT id FROM recovery \
-              WHERE ended_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY ended_at, id LIMIT ?) old)",
-        )
-        .bind(interval(older_than))
-        .bind(CHUNK)
-        .execute(&mut *conn)
-        .await
-        .map_err(Error::doing(DOING))?;
-        let done = sqlx::query(
-            "DELETE FROM recovery WHERE ended_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY ended_at, id LIMIT ?",
-        )
-        .bind(interval(older_than))
-        .bind(CHUNK)
-        .execute(&mut *conn)
-        .await
-        .map_err(Error::doing(DOING))?;
-        trimmed += done.rows_affected();
-        if done.rows_affected() < u64::from(CHUNK) {
-            return Ok(trimmed);
-        }
-    }
+    const EVENTS: &str = "DELETE FROM recovery_event WHERE recovery_id IN (SELECT id FROM (SELECT id FROM recovery \
+         WHERE ended_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY ended_at, id LIMIT ?) old)";
+    const RECOVERIES: &str =
+        "DELETE FROM recovery WHERE ended_at < NOW(6) - INTERVAL ? MICROSECOND ORDER BY ended_at, id LIMIT ?";
+    trim_with_parts(conn, [EVENTS, RECOVERIES], older_than).await.map_err(Error::doing("trim recoveries"))
 }
 
 /// The open recovery of the same cluster or instance. A locking read, so that it sees what was committed meanwhile.

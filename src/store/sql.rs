@@ -22,6 +22,26 @@ pub async fn database_now(db: impl MySqlExecutor<'_>) -> Result<DbMicros, Error>
     row.and_then(|row| micros(&row, "db_now")).map_err(Error::doing("read the backend's clock"))
 }
 
+/// Deletes what is older than this, in pieces that hold no locks for long: the first statement deletes the parts of what the
+/// second deletes, so that what a crash leaves half-way is found by the next round. Both take the age in microseconds and a
+/// number of rows. How many the second deleted.
+pub(crate) async fn trim_with_parts(
+    conn: &mut MySqlConnection,
+    [parts, wholes]: [&'static str; 2],
+    older_than: Duration,
+) -> sqlx::Result<u64> {
+    const PIECE: u32 = 500;
+    let mut trimmed = 0;
+    loop {
+        sqlx::query(parts).bind(interval(older_than)).bind(PIECE).execute(&mut *conn).await?;
+        let done = sqlx::query(wholes).bind(interval(older_than)).bind(PIECE).execute(&mut *conn).await?;
+        trimmed += done.rows_affected();
+        if done.rows_affected() < u64::from(PIECE) {
+            return Ok(trimmed);
+        }
+    }
+}
+
 /// A DATETIME(6) of ours as microseconds since the Unix epoch. With [`stamp`] the only place where the two meet.
 pub(crate) fn maybe_micros(row: &MySqlRow, column: &str) -> sqlx::Result<Option<DbMicros>> {
     let value: Option<PrimitiveDateTime> = row.try_get_unchecked(column)?;

@@ -21,27 +21,31 @@ pub struct Executor {
     ctx: Arc<Context>,
 }
 
+/// All that one worker has, connections included: they go with it.
+pub async fn worker_context(backend: MySqlConnectOptions, settings: Settings) -> Result<Arc<Context>> {
+    let pool = queue::pool_options().max_connections(16).connect_with(queue::connect_options(backend)).await?;
+    let clock = Arc::new(DbClock::new());
+    clock.ask(&mut *pool.acquire().await?).await?;
+    let probing = ProbeSettings {
+        connect: ConnectSettings {
+            user: TOPOLOGY.user.to_owned(),
+            password: mysql::Secret::new(TOPOLOGY.password),
+            ..ConnectSettings::default()
+        },
+        hostname_method: HostnameMethod::Given,
+        has_credentials_query: !settings.discovery.replication_credentials_query.is_empty(),
+        ..ProbeSettings::default()
+    };
+    Ok(Arc::new(Context::new(pool, clock, SharedSettings::new(settings), probing, 64)))
+}
+
 impl Executor {
     /// With this backend, whose schema is there; `change` the settings that are not the defaults.
     pub async fn new(backend: MySqlConnectOptions, change: impl FnOnce(&mut Settings)) -> Result<Self> {
-        let pool = queue::pool_options().max_connections(16).connect_with(queue::connect_options(backend)).await?;
-        let clock = Arc::new(DbClock::new());
-        clock.ask(&mut *pool.acquire().await?).await?;
-        let probing = ProbeSettings {
-            connect: ConnectSettings {
-                user: TOPOLOGY.user.to_owned(),
-                password: mysql::Secret::new(TOPOLOGY.password),
-                ..ConnectSettings::default()
-            },
-            hostname_method: HostnameMethod::Given,
-            has_credentials_query: true,
-            ..ProbeSettings::default()
-        };
         let mut settings = Settings::default();
         settings.discovery.replication_credentials_query = credentials_query();
         change(&mut settings);
-        let ctx = Context::new(pool, clock, SharedSettings::new(settings), probing, 64);
-        Ok(Self { ctx: Arc::new(ctx) })
+        Ok(Self { ctx: worker_context(backend, settings).await? })
     }
 
     /// Gets to know a server. On a machine that is busy starting others, the first login may miss its deadline.

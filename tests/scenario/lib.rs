@@ -15,7 +15,7 @@ pub mod proc;
 pub mod storm;
 pub mod wait;
 
-pub use executor::{Executor, credentials_query, key};
+pub use executor::{Executor, credentials_query, key, worker_context};
 pub use fleet::{Fleet, Output, Process, binary, http_get};
 pub use incident::Incident;
 pub use namespace::Namespace;

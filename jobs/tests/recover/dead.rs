@@ -8,10 +8,11 @@ use config::Settings;
 use harness::{Flavor, Link, replicate};
 use jobs::Rejoin;
 use queue::{Attempt, Job};
+use scenario::key;
 use store::maintenance::Claim;
 use store::recoveries::{Outcome, Phase};
 
-use crate::fleet::{Asked, DEAD, FOUR, Fleet, carry_out, first_of, hooks, key, process};
+use crate::fleet::{Asked, DEAD, FOUR, Fleet, carry_out, first_of, hooks, process};
 
 #[rstest::rstest]
 #[case(Flavor::MySql)]

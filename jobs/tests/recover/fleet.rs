@@ -6,11 +6,11 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use config::Settings;
 use domain::instance::InstanceKey;
-use harness::{Flavor, REPLICATION, Schema, Server, TOPOLOGY, Topology, replica_status};
+use harness::{Flavor, REPLICATION, Schema, Topology, replica_status};
 use jobs::recover::{Opened, RecoveryOutcome, open};
-use jobs::{Context, Discover, Recover, SharedSettings};
-use mysql::{ConnectSettings, HostnameMethod, ProbeSettings};
-use queue::{Attempt, DbClock, Job, JobError};
+use jobs::{Context, Discover, Recover};
+use queue::{Attempt, Job, JobError};
+use scenario::key;
 use serde_json::json;
 use store::recoveries::{Kind, NewRecovery, Phase, Recovery};
 
@@ -28,23 +28,8 @@ pub(crate) struct Fleet {
     pub(crate) settings: Settings,
 }
 
-/// All that one process has: its connections go with it.
 pub(crate) async fn process(schema: &Schema, settings: &Settings) -> Result<Arc<Context>> {
-    let pool =
-        queue::pool_options().max_connections(16).connect_with(queue::connect_options(schema.options.clone())).await?;
-    let clock = Arc::new(DbClock::new());
-    clock.ask(&mut *pool.acquire().await?).await?;
-    let probing = ProbeSettings {
-        connect: ConnectSettings {
-            user: TOPOLOGY.user.to_owned(),
-            password: mysql::Secret::new(TOPOLOGY.password),
-            ..ConnectSettings::default()
-        },
-        hostname_method: HostnameMethod::Given,
-        has_credentials_query: !settings.discovery.replication_credentials_query.is_empty(),
-        ..ProbeSettings::default()
-    };
-    Ok(Arc::new(Context::new(pool, clock, SharedSettings::new(settings.clone()), probing, 64)))
+    scenario::worker_context(schema.options.clone(), settings.clone()).await
 }
 
 pub(crate) async fn carry_out(ctx: &Arc<Context>, recovery: u64, worker: &str) -> Result<RecoveryOutcome, JobError> {
@@ -246,10 +231,6 @@ impl Fleet {
             }
         }
     }
-}
-
-pub(crate) fn key(server: &Server) -> InstanceKey {
-    InstanceKey::new(server.host(), server.port())
 }
 
 pub(crate) fn hooks(dir: &std::path::Path) -> Settings {

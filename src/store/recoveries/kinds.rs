@@ -1,5 +1,7 @@
 //! The words of recoveries: kinds, phases, outcomes.
 
+use domain::analysis::Handler;
+
 /// What is recovered, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -27,6 +29,19 @@ impl Kind {
         Self::SemiSync,
         Self::Takeover,
     ];
+
+    /// The recovery that answers such a finding, if there is one.
+    pub const fn answering(handler: Handler) -> Option<Self> {
+        match handler {
+            Handler::DeadPrimary => Some(Self::Primary),
+            Handler::DeadCoPrimary => Some(Self::CoPrimary),
+            Handler::DeadIntermediate => Some(Self::Intermediate),
+            Handler::DeadGroupMember => Some(Self::GroupMember),
+            Handler::NonWriteable => Some(Self::NonWriteable),
+            Handler::SemiSync => Some(Self::SemiSync),
+            Handler::NotifyOnly | Handler::Nothing => None,
+        }
+    }
 
     /// As stored and shown.
     pub const fn name(self) -> &'static str {

@@ -7,7 +7,6 @@ use store::recoveries::Kind;
 
 use crate::actions::analysis::{self, Listing, Whose};
 use crate::actions::{Error, Scope, instances, operations};
-use crate::gatekeeping::kind_of;
 
 /// What a person asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +91,7 @@ async fn recover(
     };
     let Some(finding) = listing.findings.first().cloned() else { return Err(nothing("nothing is wrong with it")) };
     let code = finding.code;
-    let Some(kind) = kind_of(code.handler()) else {
+    let Some(kind) = Kind::answering(code.handler()) else {
         let why = if code == Code::NoProblem {
             "nothing is wrong with it".to_owned()
         } else {

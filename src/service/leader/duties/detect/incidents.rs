@@ -12,10 +12,10 @@ use jobs::{Configuration, DetectionHooks as RunHooks};
 use queue::NewJob;
 use serde_json::Value;
 use store::detections::NewDetection;
-use store::recoveries::{NewBlocked, NewRecovery};
+use store::recoveries::{Kind, NewBlocked, NewRecovery};
 
 use super::receivers;
-use crate::gatekeeping::{Circumstances, Subject, hooks_of, kind_of};
+use crate::gatekeeping::{Circumstances, Subject, hooks_of};
 use crate::leader::{DutyError, Leading};
 
 /// A recovery that is held back is said to be so again after this time.
@@ -231,7 +231,7 @@ impl Incidents {
         members: usize,
         verdicts: &[Verdict],
     ) -> Result<Option<u64>, DutyError> {
-        let Some(kind) = kind_of(finding.code.handler()) else { return Ok(None) };
+        let Some(kind) = Kind::answering(finding.code.handler()) else { return Ok(None) };
         let entry = entry(leading, finding, circumstances, members);
         let verdicts = serde_json::to_value(verdicts).unwrap_or(Value::Null);
         let identity = &leading.handles.identity;
