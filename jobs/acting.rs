@@ -78,27 +78,33 @@ impl Work<'_> {
         let report = execute(plan, &fleet, &ledger, options).await;
         fleet.close().await;
         match &report.ending {
-            Ending::Fenced(reason) => Err(self.fenced(reason).await),
+            Ending::Fenced(reason) => Err(self.fenced(reason, plan).await),
             Ending::LedgerAway(reason) => Err(JobError::retry(reason.clone())),
             Ending::Ended | Ending::HeadFailed(_) | Ending::Cancelled => Ok(report),
         }
     }
 
-    /// A lock was lost. Whoever ends the lock of an operation wants that to stop; clients wait for a recovery: unless another
-    /// worker has it, it is taken up again, with new locks.
-    async fn fenced(&self, reason: &str) -> JobError {
+    /// A lock was lost. Whoever ends the lock of an operation wants that to stop: unless another worker has it, it ends at once,
+    /// and nothing is put back, now or later, for somebody else may be acting on the servers. Clients wait for a recovery: that
+    /// is taken up again, with new locks.
+    async fn fenced(&self, reason: &str, plan: &Plan) -> JobError {
         let (id, worker) = (self.operation.id, &self.attempt.worker);
-        let lost = || JobError::give_up(format!("operation {id} was taken from {worker}: {reason}"));
-        if !matches!(self.operation.request, Request::Recover { .. }) {
-            return lost();
-        }
+        let is_recovery = matches!(self.operation.request, Request::Recover { .. });
         let ours = async {
             let mut conn = self.ctx.pool.acquire().await.map_err(JobError::retry)?;
             store::operations::is_ours(&mut conn, self.run).await.map_err(JobError::retry)
         };
         match ours.await {
-            Ok(true) => JobError::retry(format!("a lock of operation {id} was lost: {reason}")),
-            Ok(false) => lost(),
+            Ok(true) if is_recovery => JobError::retry(format!("a lock of operation {id} was lost: {reason}")),
+            Ok(true) => {
+                let servers: Vec<String> = plan.servers().iter().map(ToString::to_string).collect();
+                self.conclude_fenced(format!(
+                    "{reason}; nothing was put back: see whether replication of {} runs as it should",
+                    servers.join(", ")
+                ))
+                .await
+            }
+            Ok(false) => JobError::give_up(format!("operation {id} was taken from {worker}: {reason}")),
             Err(error) => error,
         }
     }

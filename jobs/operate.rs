@@ -140,7 +140,7 @@ impl Work<'_> {
             Err(end) => return Ok(end),
         };
         if self.operation.dry_run {
-            return Ok(End::Planned(Box::new(plan)));
+            return locks::planned(self, plan, &gathered).await;
         }
         match self.make_ready(plan, gathered, Tokens::new(), &baseline).await? {
             Ok(ready) => self.carry_out(ready, baseline).await,

@@ -8,7 +8,7 @@ use queue::JobError;
 use store::maintenance::Maintenance;
 use tokio::time::Instant;
 
-use super::{Tokens, Work};
+use super::{ARRIVAL, Tokens, Work};
 
 /// Between two tries for locks that others hold: most are held for the length of a few statements.
 const PAUSE: Duration = Duration::from_millis(50);
@@ -23,6 +23,7 @@ impl Work<'_> {
         match store::maintenance::begin_for_operation(&self.ctx.pool, self.run, &missing, self.claim).await {
             Ok(Some(taken)) => {
                 tokens.extend(taken);
+                self.wait_for_others(&missing).await?;
                 Ok(Ok(()))
             }
             Ok(None) => self.still_ours(Ok(false)).map(Ok),
@@ -30,6 +31,17 @@ impl Work<'_> {
             Err(error @ store::Error::Invalid { .. }) => Err(JobError::give_up(error)),
             Err(error) => Err(JobError::retry(error)),
         }
+    }
+
+    /// Whoever had these locks may have been allowed to send something a moment ago, and a person took the locks away: what it
+    /// still sends must have arrived before we look.
+    async fn wait_for_others(&self, keys: &[InstanceKey]) -> Result<(), JobError> {
+        let pending = store::operations::pending_of_others(&self.ctx.pool, self.operation.id, keys).await;
+        let pending = pending.map_err(JobError::retry)?;
+        if !pending.is_zero() {
+            tokio::time::sleep(pending + ARRIVAL).await;
+        }
+        Ok(())
     }
 
     /// Takes as many of these locks as can be had; who holds the others, by server. Operations are waited for, for as long as

@@ -38,6 +38,11 @@ impl Work<'_> {
             else {
                 continue;
             };
+            let since = store::operations::changed_since(&self.ctx.pool, self.operation.id, key).await;
+            if let Some(other) = since.map_err(JobError::retry)? {
+                errors.push(format!("{key} was not started again: operation {other} has changed it since"));
+                continue;
+            }
             if !tokens.contains_key(key) {
                 match self.lock(std::slice::from_ref(key), &mut tokens).await? {
                     Ok(()) => {}

@@ -114,7 +114,12 @@ async fn ask(eyes: Eyes<'_>, servers: Vec<InstanceKey>, hurry: Option<Hurry<'_>>
 /// The members of the clusters of the servers named, and whoever is around these.
 async fn load(eyes: Eyes<'_>, named: &[InstanceKey]) -> Result<BTreeMap<InstanceKey, Instance>, JobError> {
     let pool = &eyes.ctx.pool;
-    let found = store::instances::read_many(pool, named).await.map_err(JobError::retry)?;
+    let mut found = store::instances::read_many(pool, named).await.map_err(JobError::retry)?;
+    // The source that a detached replica had is no member of the cluster that the replica is now.
+    let had: Vec<InstanceKey> = found.iter().filter_map(detached_from).filter(|key| !named.contains(key)).collect();
+    if !had.is_empty() {
+        found.extend(store::instances::read_many(pool, &had).await.map_err(JobError::retry)?);
+    }
     let mut instances: BTreeMap<InstanceKey, Instance> = BTreeMap::new();
     let mut clusters: Vec<&str> = found.iter().map(|one| one.placement.cluster_name.as_str()).collect();
     clusters.sort_unstable();
@@ -140,6 +145,11 @@ async fn load(eyes: Eyes<'_>, named: &[InstanceKey]) -> Result<BTreeMap<Instance
         around = store::instances::read_many(pool, &above).await.map_err(JobError::retry)?;
     }
     Ok(instances)
+}
+
+fn detached_from(one: &Instance) -> Option<InstanceKey> {
+    let source = one.facts.source()?;
+    Some(InstanceKey::new(source.hostname.strip_prefix("//")?, source.port))
 }
 
 /// Equal places in the logs of the servers named and of their sources.

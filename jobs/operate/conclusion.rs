@@ -89,6 +89,14 @@ impl Work<'_> {
         if state == State::Failed { Err(JobError::give_up(outcome.error)) } else { Ok(value) }
     }
 
+    /// Ends an operation whose lock was taken away.
+    pub(crate) async fn conclude_fenced(&self, reason: String) -> JobError {
+        match self.conclude(End::Failed(reason.clone())).await {
+            Ok(_) => JobError::give_up(reason),
+            Err(error) => error,
+        }
+    }
+
     fn outcome(&self, end: End, state: State) -> OperationOutcome {
         let operation = &self.operation;
         let since = operation.started_at.unwrap_or(operation.now);

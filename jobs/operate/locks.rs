@@ -70,6 +70,26 @@ pub(crate) async fn sources_are_free(
     Ok(all_withheld(plan, &withheld).map_or(Ok(withheld), Err))
 }
 
+/// How a plan ends that nobody carries out: refused as it would be now if others hold the locks that it needs.
+pub(crate) async fn planned(work: &Work<'_>, mut plan: Plan, gathered: &Gathered) -> Result<End, JobError> {
+    let active = store::maintenance::active(&work.ctx.pool).await.map_err(JobError::retry)?;
+    let holder = |keys: &[InstanceKey]| {
+        let held = active.iter().find(|lock| keys.contains(&lock.key));
+        held.map(|lock| format!("{} is under maintenance by {}: {}", lock.key, lock.owner, lock.reason))
+    };
+    if let Some(held) = holder(&plan.locks) {
+        return Ok(conflict(&work.operation.instance, held));
+    }
+    let withheld: Withheld =
+        plan.branches.iter().filter_map(|one| Some((one.instance.clone(), holder(&one.locks)?))).collect();
+    let withheld = match sources_are_free(work, &plan, gathered, &Tokens::new(), withheld).await? {
+        Ok(withheld) => withheld,
+        Err(end) => return Ok(end),
+    };
+    plan.warnings.extend(withheld.into_iter().map(|(key, held)| format!("{key} would be left as it is: {held}")));
+    Ok(End::Planned(Box::new(plan)))
+}
+
 fn new_source(action: &Action) -> Option<&InstanceKey> {
     match action {
         Action::ChangeSource { to, .. } => Some(to),

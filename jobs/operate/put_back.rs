@@ -1,6 +1,6 @@
 //! Putting back what a lost worker left behind: threads that are to run, and do not, start again.
 
-use domain::plan::{Action, Baseline, Plan, Threads};
+use domain::plan::{Action, Baseline, Plan, Request, Threads};
 use queue::JobError;
 
 use super::conclusion::End;
@@ -17,8 +17,23 @@ impl Work<'_> {
     ) -> Result<End, JobError> {
         // All is as asked: threads that were to be stopped stay so.
         let wanted = if because.is_already_so() { intended(first, baseline) } else { baseline.clone() };
-        let errors = self.start_stopped(tokens, &wanted, Expected::Running).await?;
+        let errors = if self.has_lost_its_gtids().await? {
+            vec![format!("{} was not started: it would fetch everything anew", self.operation.instance)]
+        } else {
+            self.start_stopped(tokens, &wanted, Expected::Running).await?
+        };
         Ok(End::Resumed { first: Box::new(first.clone()), because: Box::new(because), errors })
+    }
+}
+
+impl Work<'_> {
+    /// A lost worker has reset the binary logs, and not declared what was executed. Started now, the replica would not know that
+    /// it has all that its source sends.
+    async fn has_lost_its_gtids(&self) -> Result<bool, JobError> {
+        let Request::GtidErrantResetMaster { instance } = &self.operation.request else { return Ok(false) };
+        let known = store::instances::read_many(&self.ctx.pool, std::slice::from_ref(instance)).await;
+        let known = known.map_err(JobError::retry)?;
+        Ok(known.first().is_none_or(|one| one.facts.gtid.executed.is_empty()))
     }
 }
 

@@ -34,7 +34,7 @@ struct Fleet {
 }
 
 async fn process(schema: &Schema) -> Result<Arc<Context>> {
-    scenario::worker_context(schema.options.clone(), Settings::default()).await
+    Box::pin(scenario::worker_context(schema.options.clone(), Settings::default())).await
 }
 
 async fn carry_out(ctx: &Arc<Context>, operation: u64, worker: &str) -> Result<OperationOutcome, JobError> {

@@ -12,7 +12,7 @@ use crate::catalogue::{self, Call};
 use crate::follow;
 use crate::print;
 use crate::problem::Problem;
-use crate::reply::collapsed;
+use crate::reply::{Reply, collapsed};
 use crate::run::usage;
 use crate::template::Values;
 
@@ -54,17 +54,14 @@ pub(crate) fn request(session: &Session<'_>, call: Call) -> Result<Answer, Probl
         return Err(Problem::usage(call.no_destination));
     }
     let template = if call.otherwise.is_empty() || values.fits(call.path)? { call.path } else { call.otherwise };
-    match session.api.call(call.sends, &values.path(template)?) {
-        Ok(reply) => Ok(Answer::done((call.print)(&reply)?, reply.data.get())),
-        Err(problem) => {
-            let (text, json) = to_the_end(session, problem, call.print)?;
-            Ok(Answer::done(text, json))
-        }
-    }
+    let path = values.path(template)?;
+    let replied = session.api.call(call.sends, &path);
+    let reply = replied.or_else(|problem| to_the_end(session, problem, (call.sends, &path)))?;
+    Ok(Answer::done((call.print)(&reply)?, reply.data.get()))
 }
 
 /// An operation that the service did not wait for is followed here; any other problem is one.
-fn to_the_end(session: &Session<'_>, problem: Problem, print: follow::Print) -> Result<(String, String), Problem> {
+fn to_the_end(session: &Session<'_>, problem: Problem, asked: (Sends, &str)) -> Result<Reply, Problem> {
     let Some(operation) = follow::pending(&problem) else { return Err(problem) };
     let wait = session.values.wait()?;
     if wait.is_some_and(|wait| wait.is_zero()) {
@@ -72,7 +69,7 @@ fn to_the_end(session: &Session<'_>, problem: Problem, print: follow::Print) -> 
     }
     let mut say = |text: &str| crate::run::talk(&mut std::io::stderr(), text);
     say(&format!("operation {operation} takes its time: Ctrl-C ends the waiting, not the operation"));
-    follow::follow(session.api, operation, print, wait, problem, &mut say)
+    follow::follow(session.api, operation, asked, wait, problem, &mut say)
 }
 
 pub(crate) fn help(session: &Session<'_>) -> Result<Answer, Problem> {
@@ -163,20 +160,27 @@ pub(crate) fn move_replicas_gtid(session: &Session<'_>) -> Result<Answer, Proble
         Ok(replicas.into_iter().map(|one| one.key).collect())
     };
     let before = keys(&from)?;
-    let reply = match session.api.change(&values.path("move-replicas-gtid/{i}/{d}[?pattern={pattern}]")?) {
-        Ok(reply) => reply,
-        Err(problem) => {
-            let (text, json) = to_the_end(session, problem, print::instances)?;
-            return Ok(Answer::done(text, json));
-        }
-    };
+    let path = values.path("move-replicas-gtid/{i}/{d}[?pattern={pattern}]")?;
+    let replied = session.api.change(&path);
+    let replied = replied.or_else(|problem| to_the_end(session, problem, (Sends::Change, &path)));
     // A service that lists them, as for relocate-replicas, is taken at its word.
-    if reply.data.get().starts_with('[') {
-        return Ok(Answer::done(print::instances(&reply)?, reply.data.get()));
+    if let Ok(reply) = &replied
+        && reply.data.get().starts_with('[')
+    {
+        return Ok(Answer::done(print::instances(reply)?, reply.data.get()));
     }
     let moved: Vec<Key> = before.intersection(&keys(&to)?).cloned().collect();
     let text = print::lines(moved.iter().map(print::name));
-    Ok(Answer::done(text, json!(moved).to_string()))
+    let done = Answer::done(text, json!(moved).to_string());
+    match replied {
+        Ok(_) => Ok(done),
+        Err(problem) if moved.is_empty() => Err(problem),
+        // Some of them: those are told, and that it failed.
+        Err(problem) => {
+            crate::run::talk(&mut std::io::stderr(), &problem.to_string());
+            Ok(Answer { code: 1, ..done })
+        }
+    }
 }
 
 /// Fails on a service that does not lead.

@@ -229,7 +229,7 @@ pub(crate) fn nodes(reply: &Reply) -> Printed {
 /// Who was promoted, and as the CLI does, what became of the others: the message has it.
 pub(crate) fn regrouped(reply: &Reply) -> Printed {
     let promoted = key(reply)?;
-    let rest = reply.message.strip_prefix("promoted replica: ").and_then(|text| text.split_once(", "));
+    let rest = reply.message.split_once("promoted replica: ").and_then(|(_, text)| text.split_once(", "));
     Ok(match rest {
         Some((_, rest)) => format!("{promoted}{} {rest}\n", promoted.trim_end()),
         None => promoted,

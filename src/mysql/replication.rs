@@ -34,7 +34,8 @@ pub fn restart_replica_statements(facts: &ServerFacts, statement: &str) -> Resul
     let io = Threads { io: runs(io), sql: false };
     let sql = Threads { io: false, sql: runs(sql) };
     let middle = statement.trim().trim_end_matches(|c: char| c == ';' || c.is_whitespace()).to_owned();
-    let text = |sql: crate::apply::Sql| sql.text().to_owned();
+    // In small letters, as the original says them.
+    let text = |sql: crate::apply::Sql| sql.text().to_ascii_lowercase();
     let stops = [dialect.stop(io), dialect.stop(sql)].into_iter().flatten().map(text);
     let starts = [dialect.start(sql), dialect.start(io)].into_iter().flatten().map(text);
     Ok(stops.chain((!middle.is_empty()).then_some(middle)).chain(starts).map(|sql| sql + ";").collect())
@@ -84,11 +85,11 @@ mod tests {
                 Running,
                 Running,
                 "SET GLOBAL x = 1;\n",
-                "STOP REPLICA IO_THREAD; STOP REPLICA SQL_THREAD; SET GLOBAL x = 1; START REPLICA SQL_THREAD; START \
-                 REPLICA IO_THREAD;",
+                "stop replica io_thread; stop replica sql_thread; SET GLOBAL x = 1; start replica sql_thread; start \
+                 replica io_thread;",
             ),
-            ("8.0.21", Other, Stopped, "x", "STOP SLAVE IO_THREAD; x; START SLAVE IO_THREAD;"),
-            ("10.11.6-MariaDB", Stopped, Running, "x", "STOP SLAVE SQL_THREAD; x; START SLAVE SQL_THREAD;"),
+            ("8.0.21", Other, Stopped, "x", "stop slave io_thread; x; start slave io_thread;"),
+            ("10.11.6-MariaDB", Stopped, Running, "x", "stop slave sql_thread; x; start slave sql_thread;"),
             ("9.7.4", NoThread, NoThread, "x", "x;"),
             ("9.7.4", Stopped, Stopped, " ; ", ""),
         ] {

@@ -25,6 +25,8 @@ pub(crate) enum Fault {
     LosesAnswer(usize),
     /// This order does nothing, and says nothing of it.
     Lies(usize),
+    /// The applier that this order starts stops with an error after so long.
+    FailsLater(usize, Duration),
 }
 
 #[derive(Default)]
@@ -32,6 +34,8 @@ pub(crate) struct Memory {
     pub(crate) servers: Mutex<BTreeMap<InstanceKey, ServerFacts>>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) sent: Mutex<Vec<(InstanceKey, Action)>>,
+    /// Appliers that are about to stop with an error.
+    pub(crate) failing: Mutex<Vec<(InstanceKey, Instant)>>,
     /// Orders under way at once, now and at most: those that start threads, and the others.
     pub(crate) under_way: Mutex<[(usize, usize); 2]>,
 }
@@ -52,6 +56,17 @@ impl Memory {
 
     pub(crate) fn threads(&self, name: &str) -> Threads {
         running_threads(&self.facts(name))
+    }
+
+    fn fail_what_is_due(&self) {
+        let mut servers = self.servers.lock().unwrap();
+        for (key, at) in self.failing.lock().unwrap().iter() {
+            let replica = servers.get_mut(key).and_then(|facts| facts.replica.as_mut());
+            if let Some(replica) = replica.filter(|_| *at <= Instant::now()) {
+                replica.sql_thread = ThreadState::Stopped;
+                "duplicate key".clone_into(&mut replica.last_sql_error);
+            }
+        }
     }
 
     pub(crate) fn sent(&self) -> usize {
@@ -95,6 +110,7 @@ impl Fleet for Memory {
             tokio::time::sleep(Duration::from_secs(2)).await;
             return Err(FleetError::Unreachable { key: key.clone(), reason: "no answer within 1 s".to_owned() });
         }
+        self.fail_what_is_due();
         self.servers
             .lock()
             .unwrap()
@@ -134,6 +150,9 @@ impl Fleet for Memory {
                     return Err(FleetError::Unknown { key: on, reason: "cut".to_owned() });
                 }
                 Fault::Lies(at) if *at == number => return Ok(()),
+                Fault::FailsLater(at, after) if *at == number => {
+                    self.failing.lock().unwrap().push((on.clone(), Instant::now() + *after));
+                }
                 _ => {}
             }
         }

@@ -15,6 +15,11 @@ use crate::{APPLY_LIMIT, SEND_WINDOW};
 /// First and longest pause between two looks at what a step brought about: most are true at once, and people wait.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// What was started must be seen running again after so long: a receiver counts as running from the moment it is connected, and
+/// may be turned away right after.
+const STEADY: Duration = Duration::from_millis(100);
+/// The same where it had stopped with an error before: an applier fails again only once it meets the same transaction.
+const STEADY_AFTER_ERROR: Duration = Duration::from_secs(1);
 /// How long a source may take to name what it has sent.
 const SEEN_LATE: Duration = Duration::from_secs(1);
 /// A server that gives no facts for this long hangs: whatever its step waits for, others wait for us. Longer than a
@@ -80,10 +85,11 @@ async fn perform<F: Fleet, L: Ledger>(
     let facts = ready(means, step, until).await?;
     let action = concrete(&step.action, &facts).map_err(StepError::Before)?;
     let sent = if action == Action::Drain { Ok(()) } else { send(means.fleet, step, &action, &facts, until).await };
+    let watch = Watch { ends, cancellable, steady: steady(step, &facts) };
     match sent {
-        Ok(()) => verify(means, step, ends, cancellable, None).await?,
+        Ok(()) => verify(means, step, watch, None).await?,
         Err(FleetError::Unknown { key, reason }) => {
-            verify(means, step, ends, cancellable, Some(format!("{key} did not answer: {reason}"))).await?;
+            verify(means, step, watch, Some(format!("{key} did not answer: {reason}"))).await?;
         }
         Err(error @ (FleetError::Unreachable { .. } | FleetError::Unsuitable { .. })) => {
             return Err(StepError::Before(error.to_string()));
@@ -141,14 +147,37 @@ async fn send<F: Fleet>(
     })
 }
 
-/// Looks until everything that must be so is so, or the time of the step is over.
+/// How what a step brought about is looked for.
+#[derive(Debug, Clone, Copy)]
+struct Watch {
+    ends: Instant,
+    cancellable: bool,
+    /// It must stay so for this long.
+    steady: Duration,
+}
+
+/// How long what a step starts must be seen running.
+fn steady(step: &Step, before: &Facts) -> Duration {
+    let Action::Start { threads } = step.action else { return Duration::ZERO };
+    let replica = before.get(&step.on).and_then(|own| own.replica.as_ref());
+    let failed = replica.is_some_and(|one| {
+        threads.io && !one.last_io_error.is_empty() || threads.sql && !one.last_sql_error.is_empty()
+    });
+    match failed {
+        true => STEADY_AFTER_ERROR,
+        false if threads.io => STEADY,
+        false => Duration::ZERO,
+    }
+}
+
+/// Looks until everything that must be so is so, and stays so, or the time of the step is over.
 async fn verify<F: Fleet, L: Ledger>(
     means: Means<'_, F, L>,
     step: &Step,
-    ends: Instant,
-    cancellable: bool,
+    watch: Watch,
     doubt: Option<String>,
 ) -> Result<(), StepError> {
+    let Watch { ends, cancellable, steady } = watch;
     if step.after.is_empty() {
         return doubt.map_or(Ok(()), |reason| Err(StepError::After(reason)));
     }
@@ -157,6 +186,7 @@ async fn verify<F: Fleet, L: Ledger>(
     let mut unmet = doubt.unwrap_or_default();
     let mut pause = FIRST_PAUSE;
     let mut heard = Instant::now();
+    let mut so_since: Option<Instant> = None;
     loop {
         match timeout_at(ends, look_all(means.fleet, &step.on, &names)).await {
             Err(_) if unmet.is_empty() => unmet = format!("{} did not answer in time", step.on),
@@ -166,9 +196,18 @@ async fn verify<F: Fleet, L: Ledger>(
                 heard = Instant::now();
                 let own = own(&facts, &step.on)?;
                 match step.after.iter().find_map(|condition| condition.holds(&step.on, own, &facts).err()) {
-                    None => return Ok(()),
+                    None => {
+                        let since = *so_since.get_or_insert(heard);
+                        let left = steady.saturating_sub(since.elapsed());
+                        if left.is_zero() {
+                            return Ok(());
+                        }
+                        sleep(left).await;
+                        continue;
+                    }
                     Some(wanting) => unmet = wanting.0,
                 }
+                so_since = None;
                 if let Some(reason) = hopeless(step, own) {
                     return Err(StepError::After(format!("{unmet}: {reason}")));
                 }

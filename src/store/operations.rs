@@ -27,7 +27,7 @@ use crate::sql::{check_key, cut, json, trim_with_parts};
 pub use read::{Filter, Recent, StepRow, by_job, list, read, recent, steps};
 pub(crate) use runs::finish_in;
 pub use runs::{Begun, Finish, Run, begin_run, finish, is_ours, release, save_plan};
-pub use steps::{NewStep, begin_step, close_steps, end_step, keep_locks, pending};
+pub use steps::{NewStep, begin_step, changed_since, close_steps, end_step, keep_locks, pending, pending_of_others};
 
 /// Widths of columns.
 const NAME_CHARS: usize = 255;

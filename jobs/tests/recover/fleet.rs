@@ -29,7 +29,7 @@ pub(crate) struct Fleet {
 }
 
 pub(crate) async fn process(schema: &Schema, settings: &Settings) -> Result<Arc<Context>> {
-    scenario::worker_context(schema.options.clone(), settings.clone()).await
+    Box::pin(scenario::worker_context(schema.options.clone(), settings.clone())).await
 }
 
 pub(crate) async fn carry_out(ctx: &Arc<Context>, recovery: u64, worker: &str) -> Result<RecoveryOutcome, JobError> {

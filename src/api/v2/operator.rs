@@ -18,6 +18,7 @@ pub struct Downtime {
 
 /// Declares a downtime.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct DowntimeRequest {
     pub owner: String,
     pub reason: String,
@@ -39,6 +40,7 @@ pub struct Maintenance {
 
 /// Begins a maintenance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub struct MaintenanceRequest {
     pub owner: String,
     pub reason: String,

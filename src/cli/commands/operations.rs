@@ -123,11 +123,11 @@ async fn plan(session: &Session<'_>, request: &Request) -> anyhow::Result<Answer
         by_worker(session, request, Intent::Plan).await?
     };
     let Some(plan) = &outcome.plan else {
-        let text = match asking::check(request, &outcome) {
-            Err(error) => error.to_string(),
-            Ok(()) => outcome.error.clone(),
+        let json = serde_json::to_value(&outcome)?;
+        return match asking::check(request, &outcome) {
+            Err(error) => Err(Failed::with(Answer { text: String::new(), json }, error.to_string())),
+            Ok(()) => Ok(Answer { text: format!("nothing to be done: {}\n", outcome.error), json }),
         };
-        return Err(Failed::with(Answer { text: String::new(), json: serde_json::to_value(&outcome)? }, text));
     };
     let detail = if session.flags().is_on("verbose") { Detail::Conditions } else { Detail::Steps };
     Ok(Answer { text: plan.to_text(detail), json: serde_json::to_value(plan)? })

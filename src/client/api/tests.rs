@@ -234,19 +234,21 @@ fn operation(state: &str, rest: &str) -> String {
     )
 }
 
-/// Follows operation 7 of a service; what is printed or said to be wrong, and what was said meanwhile.
-fn followed(rule: Rule, print: crate::follow::Print, wait: Option<Duration>) -> (Result<String, String>, Vec<String>) {
+/// Follows operation 7 of a service, asked for by a relocation; what is printed or said to be wrong, and what was said meanwhile.
+fn followed(rule: Rule, wait: Option<Duration>) -> (Result<String, String>, Vec<String>) {
     let fake = Fake::start(rule);
     let asked = Problem::Refused {
-        message: "operation 7 has not ended within 25 s and goes on: look later".to_owned(),
+        message: "node1 says: operation 7 has not ended within 25 s and goes on: look later".to_owned(),
         details: None,
         body: String::new(),
     };
     assert_eq!(crate::follow::pending(&asked), Some(7));
     let mut said = Vec::new();
+    let request = (Sends::Change, "relocate/c/1/b/1");
     let ended =
-        crate::follow::follow(&api(&one(&fake), &[]), 7, print, wait, asked, &mut |text| said.push(text.to_owned()));
-    (ended.map(|(text, _)| text).map_err(|problem| problem.to_string()), said)
+        crate::follow::follow(&api(&one(&fake), &[]), 7, request, wait, asked, &mut |text| said.push(text.to_owned()));
+    let printed = ended.and_then(|reply| crate::print::moved(&reply));
+    (printed.map_err(|problem| problem.to_string()), said)
 }
 
 #[test]
@@ -261,26 +263,28 @@ fn an_operation_that_goes_on_is_followed_to_its_end() {
         match (line, place) {
             ("GET /api/v2/operations/7", 1) => json(&operation("running", &step("begun"))),
             ("GET /api/v2/operations/7", _) => json(&operation("done", &step("done"))),
-            ("GET /api/instance/c/1", _) => {
-                json(r#"{"Key":{"Hostname":"c","Port":1},"MasterKey":{"Hostname":"b","Port":1}}"#)
-            }
+            ("GET /api/relocate/c/1/b/1?operation=7", _) => json(
+                r#"{"Code":"OK","Message":"","Details":{"Key":{"Hostname":"c","Port":1},"MasterKey":{"Hostname":"b","Port":1}}}"#,
+            ),
             _ => NOT_FOUND,
         }
     };
     let steps = ["operation 7: begun: c:1: stop receiver", "operation 7: done: c:1: stop receiver"];
-    let (one, said) = followed(rule, crate::print::moved, None);
+    let (one, said) = followed(rule, None);
     assert_eq!((one.as_deref(), said), (Ok("c:1<b:1\n"), steps.map(str::to_owned).to_vec()));
-    let (many, _) = followed(rule, crate::print::instances, Some(Duration::from_secs(60)));
-    assert_eq!(many.as_deref(), Ok("c:1\n"));
 }
 
 #[test]
 fn an_operation_that_fails_is_told_and_patience_ends() {
-    let (failed, _) = followed(|_, _| json(&operation("failed", r#","error":"c:1 hangs""#)), crate::print::moved, None);
+    const HANGS: &str = "HTTP/1.1 500 Internal Server Error\r\nContent-Type: application/json\r\nContent-Length: 47\r\nConnection: close\r\n\r\n{\"Code\":\"ERROR\",\"Message\":\"c:1 hangs\",\"D\":null}";
+    let rule: Rule = |line, _| match line {
+        "GET /api/v2/operations/7" => json(&operation("failed", r#","error":"c:1 hangs""#)),
+        _ => HANGS,
+    };
+    let (failed, _) = followed(rule, None);
     assert_eq!(failed, Err("c:1 hangs".to_owned()));
-    let (late, _) =
-        followed(|_, _| json(&operation("running", "")), crate::print::moved, Some(Duration::from_millis(300)));
-    assert!(late.expect_err("no end").starts_with("operation 7 has not ended"));
+    let (late, _) = followed(|_, _| json(&operation("running", "")), Some(Duration::from_millis(300)));
+    assert!(late.expect_err("no end").contains("operation 7 has not ended"));
     let other = Problem::Refused { message: "operation 7 is unknown".to_owned(), details: None, body: String::new() };
     assert_eq!(crate::follow::pending(&other), None);
 }

@@ -48,6 +48,18 @@ pub fn can_replicate_by_gtid(own: &Instance, other: &Instance, policy: &Policy) 
     }
 }
 
+/// The same for a replica that replicates by GTID now: what `move-gtid` asks of it.
+pub fn can_move_by_gtid(own: &Instance, other: &Instance, policy: &Policy) -> Result<(), Refusal> {
+    can_replicate(own, other, policy)?;
+    if own.facts.is_using_gtid() {
+        return can_replicate_by_gtid(own, other, policy);
+    }
+    let how = if own.facts.is_replica() { "replicates by file and position" } else { "is no replica" };
+    // The words of the original.
+    let reason = format!("Instances {}, {} not GTID compatible or not using GTID: {0} {how}", own.key, other.key);
+    Err(Refusal::new(Rule::NoSharedGtid, &own.key, reason, format!("enable-gtid -i {}", own.key)))
+}
+
 /// The kind of GTID that both can use.
 pub(crate) fn shared_gtid(own: &Instance, other: &Instance) -> Result<Method, Refusal> {
     let mariadb = |one: &Instance| version(one).flavor == Flavor::MariaDb;

@@ -3,7 +3,7 @@
 use super::movability::{self, Moving};
 use super::repoint::applied_relay;
 use super::steps::{self, Change, Part, Relay};
-use super::{World, gtid};
+use super::{World, compatibility, gtid};
 use crate::instance::InstanceKey;
 use crate::plan::{Action, Method, Plan, Position, Refusal, Request, Rule, Threads};
 
@@ -38,7 +38,14 @@ pub(crate) fn reattach(request: &Request, instance: &InstanceKey, world: &World<
     };
     let original = InstanceKey::new(host, source.port);
     let relay = applied_relay(&moving, "they would go with the name of the source", world)?;
-    let reachable = world.fresh(&original).is_ok();
+    if let Some(source) = world.instances.get(&original) {
+        movability::no_loop(moving.instance, source, world)?;
+    }
+    let source = world.fresh(&original).ok();
+    if let Some(source) = source.filter(|_| moving.replica.auto_position) {
+        compatibility::purged_is_here(moving.instance, source)?;
+    }
+    let reachable = source.is_some();
     let mut part = renamed(&moving, host, relay, reachable, world);
     part.because = format!("{original} was its source before it was detached");
     if !reachable {

@@ -221,6 +221,8 @@ pub(crate) fn unapplied(moving: &Moving<'_>, consequence: &str) -> Refusal {
     let (key, replica) = (&moving.instance.key, moving.replica);
     let cause = if replica.sql_delay > 0 {
         format!("it is delayed by {} s", replica.sql_delay)
+    } else if replica.sql_thread == ThreadState::Running {
+        "it is still at it".to_owned()
     } else if replica.last_sql_error.is_empty() {
         "its applier is stopped".to_owned()
     } else {

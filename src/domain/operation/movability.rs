@@ -126,7 +126,7 @@ pub(crate) fn ancestors(world: &World<'_>, key: &InstanceKey) -> Vec<InstanceKey
 }
 
 /// Walked by source, as MariaDB knows no UUIDs; where there are UUIDs a second name of a server does not deceive us.
-fn no_loop(own: &Instance, other: &Instance, world: &World<'_>) -> Result<(), Refusal> {
+pub(crate) fn no_loop(own: &Instance, other: &Instance, world: &World<'_>) -> Result<(), Refusal> {
     let uuid = &own.facts.server_uuid;
     let is_own = |key: &InstanceKey| {
         *key == own.key
@@ -139,7 +139,7 @@ fn no_loop(own: &Instance, other: &Instance, world: &World<'_>) -> Result<(), Re
     };
     let path = std::iter::once(&other.key).chain(&chain);
     if !chain.iter().any(is_own) && !path.clone().any(reads_own) {
-        return Ok(());
+        return no_loop_by_channels(own, &path.collect::<Vec<_>>(), world);
     }
     let shown: Vec<String> = path.take_while(|key| **key != own.key).map(ToString::to_string).collect();
     Err(Refusal::new(
@@ -148,6 +148,27 @@ fn no_loop(own: &Instance, other: &Instance, world: &World<'_>) -> Result<(), Re
         format!("{} is below {} itself (through {}): a loop", other.key, own.key, shown.join(" -> ")),
         format!("move {} away from below {} first, or use take-master to swap them", other.key, own.key),
     ))
+}
+
+/// What a server with several sources reads by its further channels is not known, but its sources know their replicas.
+fn no_loop_by_channels(own: &Instance, path: &[&InstanceKey], world: &World<'_>) -> Result<(), Refusal> {
+    let has_channels = |key: &&&InstanceKey| {
+        let replica = world.instances.get(**key).and_then(|one| one.facts.replica.as_ref());
+        replica.is_some_and(|replica| !replica.other_channels.is_empty())
+    };
+    for several in path.iter().filter(has_channels) {
+        let below_own = |one: &&Instance| one.key == own.key || ancestors(world, &one.key).contains(&own.key);
+        let feeds = |one: &&Instance| one.facts.replicas.contains(*several);
+        if let Some(source) = world.instances.values().filter(below_own).find(feeds) {
+            return Err(Refusal::new(
+                Rule::Loop,
+                &own.key,
+                format!("{several} reads {} by one of its channels: a loop", source.key),
+                format!("end that channel first, or choose a source that is not below {several}"),
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// Another cluster has other data. It is the same data if what the one has executed is in the other.
@@ -214,6 +235,18 @@ pub(crate) fn by_position(moving: &Moving<'_>, world: &World<'_>) -> Result<Vec<
     }
 }
 
+/// Writes of a second primary have places of their own in its log: to whom they were sent already, a position of the other
+/// does not tell. By what both say themselves, too: that the leader knows them for a pair may be a moment old.
+pub(crate) fn no_writable_co_primary(about: &InstanceKey, other: &Instance, world: &World<'_>) -> Result<(), Refusal> {
+    let source = other.facts.source().filter(|_| other.facts.is_replica()).and_then(|key| world.instances.get(key));
+    let in_pair = source.is_some_and(|one| one.facts.is_replica() && one.facts.source() == Some(&other.key));
+    if !(other.placement.is_co_primary || in_pair) || other.facts.read_only {
+        return Ok(());
+    }
+    let reason = format!("{} is a co-primary and accepts writes", other.key);
+    Err(Refusal::new(Rule::CoPrimary, about, reason, format!("set-read-only -i {} first", other.key)))
+}
+
 /// What the operator should know about moving this replica below that server.
 pub(crate) fn warnings(own: &Instance, other: &Instance, world: &World<'_>) -> Vec<String> {
     let mut warnings = Vec::new();
@@ -221,6 +254,16 @@ pub(crate) fn warnings(own: &Instance, other: &Instance, world: &World<'_>) -> V
         warnings.push(format!("{} is downtimed by {}: {}", own.key, downtime.owner, downtime.reason));
     }
     warnings.extend(compatibility::lower_version_warning(own, other));
+    if let Some(replica) = own.facts.replica.as_ref()
+        && replica.sql_thread == ThreadState::Stopped
+        && !replica.last_sql_error.is_empty()
+    {
+        warnings.push(format!(
+            "the applier of {0} has stopped with an error and stays stopped, and the change of source clears that error \
+             (start-replica -i {0} shows it again): {1}",
+            own.key, replica.last_sql_error
+        ));
+    }
     let wanted = world.wanted_threads(&other.key);
     if other.facts.is_replica() && wanted != Threads::BOTH {
         warnings.push(format!("replication of {} does not run: {} will get nothing new", other.key, own.key));

@@ -7,6 +7,15 @@ fn check(world: &str, request: Request, rule: Rule, named: &str) {
     Fixture::new(world).refuses(&request, rule, named);
 }
 
+#[test]
+fn a_loop_by_a_further_channel_is_seen_by_its_source() {
+    let mut world = Fixture::new("a mariadb\n  b mariadb channels\n  c mariadb\n    d mariadb");
+    // b reads d, which is below c, by another channel.
+    world.instances.get_mut(&key("d")).expect("known").facts.replicas.insert(key("b"));
+    world.refuses(&relocate("c", "b"), Rule::Loop, "d:3306 by one of its channels");
+    world.refuses(&relocate("d", "b"), Rule::Loop, "d:3306");
+}
+
 /// Worlds in which c, a replica of b, is asked to move below d, and one word makes that unsafe.
 const RELOCATIONS: &[(&str, &str, &str, Rule, &str)] = &[
     // c, d, b
@@ -34,6 +43,13 @@ const RELOCATIONS: &[(&str, &str, &str, Rule, &str)] = &[
     ("", "mode=OFF", "", Rule::NoSharedGtid, "OFF"),
     ("", "mode=ON_PERMISSIVE", "", Rule::NoSharedGtid, "ON_PERMISSIVE"),
     ("executed=a:1-100,c:1-2", "", "", Rule::ErrantGtid, "00000003-1111-1111-1111-111111111111:1-2"),
+    (
+        "",
+        "executed=a:1-100,d:1-2",
+        "",
+        Rule::ErrantGtid,
+        "c:3306 would get them: 00000004-1111-1111-1111-111111111111:1-2",
+    ),
     ("executed=a:1-100,b:7", "", "executed=a:1-100,b:7", Rule::ErrantGtid, "-111111111111:7"),
     ("executed=a:1-90 retrieved=a:91-95", "purged=a:1-95", "", Rule::PurgedGtid, ":91-95"),
     ("executed=a:1-90 sql=no", "executed=a:1-95", "", Rule::UnappliedRelayLog, "its applier is stopped"),
@@ -185,6 +201,12 @@ fn writable_pairs_are_not_made() {
     // Below a sibling that its own source reads from: its writes have places of their own.
     let world = "a rw from=b\n  b rw nogtid\n  d nogtid";
     check(world, relocate("d", "b"), Rule::CoPrimary, "b:3306");
+    // Nor does another word lead there, nor away.
+    let ring = "a from=b rw\n  b rw\n    c nogtid\n  d nogtid";
+    let below = Request::MoveBelow { instance: key("d"), below: key("b") };
+    check(ring, below, Rule::CoPrimary, "b:3306");
+    check(ring, Request::MoveUp { instance: key("c") }, Rule::CoPrimary, "b:3306");
+    check(ring, relocate("c", "a"), Rule::CoPrimary, "a:3306");
 }
 
 #[test]

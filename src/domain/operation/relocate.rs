@@ -39,7 +39,6 @@ pub(crate) fn one(
 fn by_position(request: &Request, moving: &Moving<'_>, other: &Instance, world: &World<'_>) -> Result<Plan, Refusal> {
     let below = &other.key;
     if other.facts.source() == Some(&moving.replica.source) && other.facts.is_replica() {
-        no_writable_co_primary(moving, other)?;
         let sibling = position::sibling(moving, world.fresh(below)?, world)?;
         return position::below_siblings(request, &[*moving], &sibling, world);
     }
@@ -67,15 +66,6 @@ fn too_complex(moving: &Moving<'_>, below: &InstanceKey) -> Refusal {
         ),
         format!("enable-gtid -i {key}, or go step by step: move-up, move-below"),
     )
-}
-
-/// Writes of a second primary have places of their own in its log.
-fn no_writable_co_primary(moving: &Moving<'_>, other: &Instance) -> Result<(), Refusal> {
-    if !other.placement.is_co_primary || other.facts.read_only {
-        return Ok(());
-    }
-    let reason = format!("{} is a co-primary and accepts writes", other.key);
-    Err(Refusal::new(Rule::CoPrimary, &moving.instance.key, reason, format!("set-read-only -i {} first", other.key)))
 }
 
 pub(crate) fn replicas(
@@ -126,7 +116,7 @@ fn together(
     let other = world.fresh(below)?;
     if other.facts.is_replica() && other.facts.source() == Some(of) {
         let Some(first) = list.first() else { return Err(Refusal::new(Rule::BadArgument, of, "none", "name one")) };
-        no_writable_co_primary(first, other)?;
+        movability::no_writable_co_primary(&first.instance.key, other, world)?;
         let sibling = position::sibling(first, other, world)?;
         return position::below_siblings(request, list, &sibling, world);
     }

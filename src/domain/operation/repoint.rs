@@ -145,6 +145,10 @@ fn stated(
         also.push(Condition::PurgedByIsHere { other: to.clone() });
     }
     let relay = match other {
+        // Appliers of several domains run ahead of each other: the place applied is only true once all is applied.
+        Some(_) if leaves_domains_behind(moving, &position) => {
+            applied_relay(moving, "a position does not tell which of them, with several domains", world)?
+        }
         // Under another name its log is the same, and conditions name servers by key.
         Some(other) if *to == moving.replica.source => gtid::relay(moving, other, world)?,
         _ => applied_relay(moving, "they would have to be sent again by a server that cannot be asked", world)?,
@@ -160,6 +164,11 @@ fn stated(
         because: String::new(),
         warnings,
     })
+}
+
+/// A MariaDB replica is to go on at a position instead of its GTIDs.
+fn leaves_domains_behind(moving: &Moving<'_>, position: &Position) -> bool {
+    moving.replica.using_mariadb_gtid && matches!(position, Position::At(_) | Position::ExecutedBy(_))
 }
 
 /// All relay logs applied, at once or in a while.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use domain::instance::{Downtime, InstanceKey};
 
-use super::{Error, Record, Scope};
+use super::{Error, Record, Scope, duration};
 
 /// Length of a downtime when none is given.
 pub const DEFAULT: Duration = Duration::from_secs(600);
@@ -15,10 +15,10 @@ pub async fn begin(
     key: &InstanceKey,
     owner: &str,
     reason: &str,
-    duration: Option<Duration>,
+    lasts: Option<Duration>,
 ) -> Result<(), Error> {
     let (owner, reason) = (said("owner", owner)?, said("reason", reason)?);
-    let duration = duration.unwrap_or(DEFAULT);
+    let duration = duration::checked(lasts.unwrap_or(DEFAULT))?;
     let mut tx = scope.begin().await?;
     store::downtime::begin(&mut tx, key, owner, reason, duration).await?;
     let message = format!("owner: {owner}, reason: {reason}, seconds: {}", duration.as_secs());

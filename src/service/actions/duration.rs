@@ -28,9 +28,14 @@ pub fn parse(text: &str) -> Result<Duration, Error> {
         return Err(fail());
     }
     let count: u64 = digits.parse().map_err(|_| fail())?;
-    let span = Duration::from_secs(count.saturating_mul(seconds));
+    checked(Duration::from_secs(count.saturating_mul(seconds)))
+}
+
+/// The span itself, if people can mean it.
+pub(super) fn checked(span: Duration) -> Result<Duration, Error> {
     if span.is_zero() || span > LONGEST {
-        return Err(Error::Invalid(format!("duration {trimmed} is out of range: 1 second to ten years")));
+        let seconds = span.as_secs();
+        return Err(Error::Invalid(format!("a duration of {seconds} s is out of range: 1 second to ten years")));
     }
     Ok(span)
 }

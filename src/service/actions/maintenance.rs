@@ -7,21 +7,23 @@ use domain::instance::InstanceKey;
 use store::maintenance::{Claim, FencingToken};
 
 use super::downtime::said;
-use super::{Error, Record, Scope};
+use super::{Error, Record, Scope, duration, instances};
 
 /// Length of a maintenance when none is given.
 pub const DEFAULT: Duration = Duration::from_secs(600);
 
-/// Begins a maintenance and returns its number. [`Error::Refused`] when somebody else is at it.
+/// Begins a maintenance of a known instance and returns its number. [`Error::Refused`] when somebody else is at it.
 pub async fn begin(
     scope: &Scope,
     key: &InstanceKey,
     owner: &str,
     reason: &str,
-    duration: Option<Duration>,
+    lasts: Option<Duration>,
 ) -> Result<u64, Error> {
     let (owner, reason) = (said("owner", owner)?, said("reason", reason)?);
-    let claim = Claim { owner, reason, duration: duration.unwrap_or(DEFAULT), holder_node: "" };
+    let span = duration::checked(lasts.unwrap_or(DEFAULT))?;
+    instances::read(scope, key).await?;
+    let claim = Claim { owner, reason, duration: span, holder_node: "" };
     let FencingToken(id) = store::maintenance::begin(&scope.pool, key, claim).await?;
     let message = format!("maintenance {id}, owner: {owner}, reason: {reason}");
     let record = Record { kind: "begin-maintenance", key: Some(key), message: &message, ..Record::default() };

@@ -112,6 +112,21 @@ pub async fn run(scope: &Scope, request: &Request, patience: Duration) -> Result
     follow(scope, submitted, patience, |_| {}).await
 }
 
+/// Waits for the end of an operation that was asked for already, by the same request.
+pub async fn again(
+    scope: &Scope,
+    operation: u64,
+    request: &Request,
+    patience: Duration,
+) -> Result<OperationOutcome, Error> {
+    let known = read(scope, operation).await?;
+    if known.request != *request || known.dry_run {
+        let text = format!("operation {operation} is another one: {} of {}", known.word, known.instance);
+        return Err(Error::Invalid(text));
+    }
+    follow(scope, Submitted { operation, job: known.job_id }, patience, |_| {}).await
+}
+
 /// What an operation would do: planned by a worker from a fresh look at the servers; nothing is changed.
 pub async fn plan(scope: &Scope, request: &Request, patience: Duration) -> Result<OperationOutcome, Error> {
     let submitted = submit(scope, request, Intent::Plan).await?;

@@ -19,5 +19,5 @@ pub use look::{
     blocked, detection, detections, detections_of_cluster, list, of_cluster, read, read_uid, recently, under_way,
 };
 pub use shown::{brief, detected, full, held_back, switch, text};
-pub use start::{Started, start, wait};
+pub use start::{Started, start, started, wait};
 pub use target::{Ask, Node};

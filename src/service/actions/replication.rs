@@ -22,7 +22,7 @@ pub async fn can_replicate_from_gtid(
     other: &InstanceKey,
 ) -> Result<Option<String>, Error> {
     let (own, other) = (instances::read(scope, own).await?, instances::read(scope, other).await?);
-    Ok(compatibility::can_replicate_by_gtid(&own, &other, &policy(scope)).err().map(|refusal| refusal.reason))
+    Ok(compatibility::can_move_by_gtid(&own, &other, &policy(scope)).err().map(|refusal| refusal.reason))
 }
 
 fn policy(scope: &Scope) -> Policy {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use domain::instance::InstanceKey;
 use domain::plan::Step;
 use sqlx::mysql::MySqlPool;
 use sqlx::{MySql, MySqlExecutor, QueryBuilder, Row};
@@ -119,6 +120,52 @@ pub async fn pending(db: impl MySqlExecutor<'_>, run: Run) -> Result<Duration, E
     .await
     .map_err(Error::doing(DOING))?;
     row.try_get_unchecked::<u64, _>("micros").map(Duration::from_micros).map_err(Error::doing(DOING))
+}
+
+/// How long something of other operations may still be sent to one of these servers: a lock that was ended by a person leaves
+/// that behind. Zero: no longer.
+pub async fn pending_of_others(
+    db: impl MySqlExecutor<'_>,
+    operation: u64,
+    servers: &[InstanceKey],
+) -> Result<Duration, Error> {
+    const DOING: &str = "read the steps of other operations";
+    let mut query = QueryBuilder::<MySql>::new(
+        "SELECT CAST(COALESCE(MAX(GREATEST(0, TIMESTAMPDIFF(MICROSECOND, NOW(6), deadline_at))), 0) AS UNSIGNED) AS micros \
+           FROM operation_step WHERE state = 'begun' AND deadline_at > NOW(6) \
+            AND begun_at > NOW(6) - INTERVAL 1 MINUTE AND operation_id <> ",
+    );
+    query.push_bind(operation).push(" AND (1 = 0");
+    for key in servers {
+        query.push(" OR (hostname = ").push_bind(&key.hostname).push(" AND port = ").push_bind(key.port).push(")");
+    }
+    let row = query.push(")").build().fetch_one(db).await.map_err(Error::doing(DOING))?;
+    row.try_get_unchecked::<u64, _>("micros").map(Duration::from_micros).map_err(Error::doing(DOING))
+}
+
+/// Has another operation begun to change this server since this one last did?
+pub async fn changed_since(
+    db: impl MySqlExecutor<'_>,
+    operation: u64,
+    server: &InstanceKey,
+) -> Result<Option<u64>, Error> {
+    const DOING: &str = "read the steps of other operations";
+    let row = sqlx::query(
+        "SELECT MAX(other.operation_id) AS other FROM operation_step other \
+          WHERE other.hostname = ? AND other.port = ? AND other.operation_id <> ? \
+            AND other.begun_at > (SELECT COALESCE(MAX(own.begun_at), NOW(6)) FROM operation_step own \
+                                   WHERE own.operation_id = ? AND own.hostname = ? AND own.port = ?)",
+    )
+    .bind(&server.hostname)
+    .bind(server.port)
+    .bind(operation)
+    .bind(operation)
+    .bind(&server.hostname)
+    .bind(server.port)
+    .fetch_one(db)
+    .await
+    .map_err(Error::doing(DOING))?;
+    row.try_get_unchecked("other").map_err(Error::doing(DOING))
 }
 
 /// Closes the steps that earlier runs left open; how many there were. After [`pending`] is zero.

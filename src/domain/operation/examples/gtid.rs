@@ -130,6 +130,9 @@ fn gtid_is_turned_on_and_off() {
     let off = Fixture::new(TREE).plan(&Request::DisableGtid { instance: key("b") });
     assert_eq!(lines(&off)[2], "b: replicate from a, beginning at the position that b has applied");
     assert!(verified(&off, false));
+    // Domains are applied side by side: the place applied is true once all is.
+    let off = Fixture::new("a mariadb\n  b mariadb").plan(&Request::DisableGtid { instance: key("b") });
+    assert_eq!(lines(&off)[1], "b: wait until everything received is applied");
     let mariadb = "a mariadb\n  b mariadb nogtid";
     let on = Fixture::new(mariadb).plan(&Request::EnableGtid { instance: key("b") });
     assert_eq!(lines(&on)[2], "b: replicate from a, beginning at its own slave_pos");
@@ -142,6 +145,14 @@ fn detaching_is_undone_by_reattaching() {
     assert_eq!(detach[4], "b: start receiver and applier, see it running");
     let back = Fixture::new("a\n  b detached").steps(&Request::ReattachReplica { instance: key("b") });
     assert_eq!(back[3], "b: name the source a, nothing else");
+    // What happened to the source meanwhile is looked at.
+    let reattach = Request::ReattachReplica { instance: key("b") };
+    Fixture::new("a executed=a:1-100 purged=a:1-60\n  b detached executed=a:1-50").refuses(
+        &reattach,
+        Rule::PurgedGtid,
+        ":51-60",
+    );
+    Fixture::new("a from=b\n  b detached").refuses(&reattach, Rule::Loop, "a:3306");
     // A position is stated anew, and nothing received is lost with the relay logs.
     let by_position = Fixture::new("a\n  b nogtid").plan(&Request::DetachReplica { instance: key("b") });
     assert!(guards(&by_position, "b").contains(&Condition::ReceivedIsIn { other: key("a") }));

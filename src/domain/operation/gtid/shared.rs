@@ -27,6 +27,7 @@ pub(super) fn transactions_are_shared(
     world: &World<'_>,
 ) -> Result<Shared, Refusal> {
     let writers = writers_above(other, world);
+    has_nothing_of_its_own(moving, other, &writers)?;
     let relayed = matches!(relay, Relay::Drain);
     let judged = if moving.replica.using_mariadb_gtid {
         mariadb_judgement(moving, other, &writers, relayed, catching)
@@ -87,11 +88,48 @@ fn errant(moving: &Moving<'_>, other: &Instance, set: &str, why: &str) -> Refusa
     )
 }
 
+/// Errant transactions of the new source would spread to the replica. Compared with the primary as it was read after the new
+/// source or before: what the primary wrote in between is its own and not errant.
+fn has_nothing_of_its_own(moving: &Moving<'_>, other: &Instance, writers: &[&Instance]) -> Result<(), Refusal> {
+    // The members of a group have their writes from each other.
+    let is_apart = other.facts.group.is_none() && writers.iter().all(|one| one.key != other.key);
+    let Some(primary) = writers.first().filter(|_| is_apart) else { return Ok(()) };
+    let set = if moving.replica.using_mariadb_gtid {
+        written_by_itself(other, writers)
+    } else {
+        let sets = (GtidSet::parse(&other.facts.gtid.executed), GtidSet::parse(&moving.instance.facts.gtid.executed));
+        let (Ok(theirs), Ok(here)) = sets else { return Ok(()) };
+        let mut own = theirs.subtract(&here);
+        for writer in writers {
+            let Ok(known) = GtidSet::parse(&writer.facts.gtid.executed) else { return Ok(()) };
+            own = own.subtract(&known);
+        }
+        let uuids: Vec<Uuid> = writers.iter().filter_map(|one| one.facts.server_uuid.parse().ok()).collect();
+        own.retain_uuids(|uuid| !uuids.contains(&uuid)).to_string()
+    };
+    if set.is_empty() {
+        return Ok(());
+    }
+    let key = &moving.instance.key;
+    Err(Refusal::new(
+        Rule::ErrantGtid,
+        key,
+        format!(
+            "{} has transactions that its primary {} lacks, and {key} would get them: {set}",
+            other.key, primary.key
+        ),
+        format!(
+            "mend {} first (gtid-errant-inject-empty, gtid-errant-reset-master), or choose another source",
+            other.key
+        ),
+    ))
+}
+
 /// What a replica of MariaDB wrote itself after the last transaction that it applied. Its place does not tell any more
 /// once the primary's numbers have passed that of its own write.
-fn written_by_itself(moving: &Moving<'_>, writers: &[&Instance]) -> String {
-    let (key, facts) = (&moving.instance.key, &moving.instance.facts);
-    let positions = (mariadb_place(moving.instance), GtidPosition::parse(&facts.gtid.mariadb_slave_pos));
+fn written_by_itself(one: &Instance, writers: &[&Instance]) -> String {
+    let (key, facts) = (&one.key, &one.facts);
+    let positions = (mariadb_place(one), GtidPosition::parse(&facts.gtid.mariadb_slave_pos));
     let (Some(place), Ok(applied)) = positions else { return String::new() };
     // One of a pair writes by right; a former primary has applied nothing in its domain.
     if writers.iter().any(|writer| writer.key == *key) {
@@ -181,7 +219,7 @@ fn mariadb_judgement(
     if let Some(replica) = other.facts.replica.as_ref().filter(|_| catching.drains) {
         theirs = theirs.union(&received(&replica.mariadb_io_pos)?);
     }
-    let own = written_by_itself(moving, writers);
+    let own = written_by_itself(moving.instance, writers);
     if !own.is_empty() {
         return Err(errant(moving, other, &own, "it wrote them itself"));
     }

@@ -32,6 +32,9 @@ pub(crate) fn below(
 pub(crate) fn sibling<'a>(moving: &Moving<'_>, other: &'a Instance, world: &World<'a>) -> Result<Moving<'a>, Refusal> {
     match &other.facts.replica {
         Some(replica) if other.facts.is_replica() && replica.source == moving.replica.source => {
+            if !moving.instance.facts.is_using_gtid() {
+                movability::no_writable_co_primary(&moving.instance.key, other, world)?;
+            }
             movability::movable(&other.key, world)
         }
         _ => {

@@ -115,6 +115,7 @@ pub(crate) fn up_part(
     world: &World<'_>,
 ) -> Result<Part, Refusal> {
     let (key, middle_key) = (&moving.instance.key, &middle.instance.key);
+    movability::no_writable_co_primary(key, middle.instance, world)?;
     let mut warnings = movability::by_position(moving, world)?;
     keeps_order(middle)?;
     logs_what_it_applies(middle.instance, key)?;

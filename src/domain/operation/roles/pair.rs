@@ -28,6 +28,12 @@ pub(crate) fn make_co_master(request: &Request, instance: &InstanceKey, world: &
     }
     source_in_general(master, instance, world)?;
     other_peer_is_gone(master, world)?;
+    if world.wanted_threads(instance) != Threads::BOTH {
+        let reason =
+            format!("replication of {instance} does not run: {master_key} would follow a replica that stands still");
+        let remedy = format!("start it first: start-replica -i {instance}");
+        return Err(Refusal::new(Rule::NotReplicating, instance, reason, remedy));
+    }
     let user_known = master.facts.replica.as_ref().is_some_and(|replica| !replica.user.is_empty());
     if !user_known && !moving.instance.facts.replication_credentials_available {
         return Err(Refusal::new(
@@ -70,7 +76,8 @@ fn pair_exists(
     // It was no replica when the earlier run began: no baseline tells of its threads.
     let resumed = world.resumed(&master.key) || world.earlier.is_some();
     if !resumed || now == Threads::BOTH {
-        let reason = format!("{} replicates from {instance} already", master.key);
+        // The words of the original, which scripts match.
+        let reason = format!("instance {instance} is already co master of {}", master.key);
         return Err(Refusal::new(Rule::AlreadySo, instance, reason, "nothing is to be done"));
     }
     let step = steps::start_below(&master.key, instance, Threads::BOTH).when(Condition::Threads { running: now });

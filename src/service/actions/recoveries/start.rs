@@ -158,6 +158,14 @@ fn opening(error: OpenError) -> Error {
     }
 }
 
+/// The recovery that an operation carries out.
+pub async fn started(scope: &Scope, operation: u64) -> Result<Started, Error> {
+    let found = store::recoveries::by_operation(&scope.pool, operation).await?;
+    let recovery = found.ok_or_else(|| Error::NotFound(format!("operation {operation} carries out no recovery")))?;
+    let job = operations::read(scope, operation).await?.job_id;
+    Ok(Started { recovery: recovery.id, operation, job })
+}
+
 /// Waits until a recovery has ended, and tells `progress` of its steps. An error unless it recovered: with the reason.
 pub async fn wait(
     scope: &Scope,

@@ -71,9 +71,18 @@ impl Call {
         clusters::by_hint(&self.scope, &hint).await
     }
 
+    /// `?operation=NUMBER`: what was asked for already is waited for.
+    pub(super) fn operation(&self) -> Result<Option<u64>, Error> {
+        let Some(text) = self.query("operation") else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| Error::Invalid(format!("an operation has a number, not {text:?}")))
+    }
+
     /// `:page`: anything but a number is the first.
     pub(super) fn page(&self) -> u32 {
-        self.param("page").parse().unwrap_or(0)
+        let text = self.param("page");
+        let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        // A page beyond all numbers is empty.
+        text.parse().unwrap_or(if is_number { u32::MAX } else { 0 })
     }
 
     /// `:duration`, if given.

@@ -1,7 +1,8 @@
 //! Changing managed servers: each path asks for an operation and waits for its end.
 //!
 //! A request waits [`PATIENCE`]. An operation that takes longer is not given up: the reply is an error that names its
-//! number, and the operation goes on; `/api/v2/operations/{id}` tells how.
+//! number, and the operation goes on; `/api/v2/operations/{id}` tells how. The same path with `?operation=NUMBER` waits for
+//! that one instead of asking for another, and gives the reply that the first request would have got.
 
 use std::time::Duration;
 
@@ -210,7 +211,10 @@ async fn request(call: &Call, word: &str) -> Result<Request, Error> {
 
 async fn carry_out(call: &Call, word: &str) -> Result<(Request, OperationOutcome), Error> {
     let request = request(call, word).await?;
-    let outcome = asking::run(&call.scope, &request, PATIENCE).await?;
+    let outcome = match call.operation()? {
+        Some(operation) => asking::again(&call.scope, operation, &request, PATIENCE).await?,
+        None => asking::run(&call.scope, &request, PATIENCE).await?,
+    };
     asking::check(&request, &outcome)?;
     Ok((request, outcome))
 }

@@ -1,7 +1,8 @@
 //! Recoveries: asking for one, looking back, acknowledging, and the global switch.
 //!
 //! A request waits [`PATIENCE`]. A recovery that takes longer is not given up: the reply is an error that names its
-//! operation, and it goes on; `/api/v2/recoveries` tells how.
+//! operation, and it goes on; `/api/v2/recoveries` tells how. The same path with `?operation=NUMBER` waits for that one
+//! instead of asking for another.
 
 use std::time::Duration;
 
@@ -75,7 +76,10 @@ pub(super) const ROUTES: &[Route] = &[
 async fn carry_out(call: &Call, ask: Ask<'_>) -> Result<Recovery, Error> {
     let identity = &call.site.handles.identity;
     let node = Node { name: &identity.hostname, token: &identity.token };
-    let started = asking::start(&call.scope, ask, node).await?;
+    let started = match call.operation()? {
+        Some(operation) => asking::started(&call.scope, operation).await?,
+        None => asking::start(&call.scope, ask, node).await?,
+    };
     asking::wait(&call.scope, started, PATIENCE, |_| {}).await
 }
 

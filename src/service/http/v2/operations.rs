@@ -118,7 +118,11 @@ pub(super) async fn cancel_operation(Writer(scope): Writer, Path(id): Path<Strin
 
 /// Names are resolved and never completed: a program means what it says.
 async fn understood(scope: &Scope, request: &OperationRequest) -> Result<Request, Error> {
-    let below = match request.below.as_deref().filter(|below| !below.is_empty()) {
+    let given = request.below.as_deref().filter(|below| !below.is_empty());
+    if given.is_some() && asking::Below::of(&request.operation) == Some(asking::Below::No) {
+        return Err(Error::Invalid(format!("{} takes no \"below\"", request.operation)));
+    }
+    let below = match given {
         Some(below) => Some(names::resolved(scope, names::parse(scope, below)?).await?),
         None => None,
     };

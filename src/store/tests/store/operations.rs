@@ -160,6 +160,33 @@ async fn taking_over_voids_everything_of_the_run_before() {
 }
 
 #[tokio::test]
+async fn what_another_operation_may_still_send_and_has_changed_is_known() {
+    on_both(async |db| {
+        let (one, other) = (create(db).await, create(db).await);
+        let (run, ..) = take_up(db, one, "w1").await;
+        let locks = lock(db, run, &["a"]).await;
+        begin_step(db, run, &locks).await.expect("begun");
+        // A person takes the lock away.
+        let mut conn = db.pool.acquire().await.unwrap();
+        assert!(maintenance::end_of(&mut conn, &key("a")).await.unwrap());
+        let pending =
+            async |id, name| operations::pending_of_others(&db.pool, id, &[key("z"), key(name)]).await.unwrap();
+        let left = pending(other, "a").await;
+        assert!(left > WINDOW / 2 && left <= WINDOW, "{left:?}");
+        assert_eq!((pending(one, "a").await, pending(other, "b").await), (Duration::ZERO, Duration::ZERO));
+        let since = async |id| operations::changed_since(&db.pool, id, &key("a")).await.unwrap();
+        assert_eq!((since(one).await, since(other).await), (None, None));
+        let (later, ..) = take_up(db, other, "w2").await;
+        let locks = lock(db, later, &["a"]).await;
+        begin_step(db, later, &locks).await.expect("begun");
+        assert_eq!((since(one).await, since(other).await), (Some(other), None));
+        db.sql("UPDATE operation_step SET deadline_at = NOW(6)").await;
+        assert_eq!(pending(other, "a").await, Duration::ZERO);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_step_that_meets_a_takeover_waits_for_it_and_does_not_begin() {
     on_both(async |db| {
         let (old, _, _) = take_up(db, create(db).await, "w1").await;

@@ -23,6 +23,8 @@ async fn operations_in_trouble_lose_nothing() -> Result<()> {
     all.sql("e", "STOP REPLICA SQL_THREAD").await?;
     let stopped = Instant::now();
     two_at_once(&mut all).await?;
+    lock_taken_away(&mut all).await?;
+    attached_again(&mut all).await?;
     hung_destination(&mut all).await?;
     hung_replica(&mut all).await?;
     while stopped.elapsed() < UNAPPLIED {
@@ -92,6 +94,45 @@ async fn two_at_once(all: &mut Playground) -> Result<()> {
     .await?;
     ensure!(taken == 0, "the refused one has taken {taken} steps");
     all.ok("relocate -i @d -d @b").await?;
+    all.linked("b<a c<a d<b e<b(applier stopped)").await
+}
+
+/// Somebody takes the lock away while the replica catches up: the operation ends at once, is told as what it was, and neither it
+/// nor whoever looks after lost operations touches the servers any more.
+async fn lock_taken_away(all: &mut Playground) -> Result<()> {
+    let lock = hold_applier(all, "d").await?;
+    let here = &*all;
+    let take = async {
+        drains(here).await?;
+        here.ok("end-maintenance -i @d").await?;
+        let_go(lock).await
+    };
+    let (output, taken) = tokio::join!(here.run("relocate -i @d -d @c"), take);
+    let output = output?;
+    taken.with_context(|| format!("{output:?}"))?;
+    ensure!(output.code != 0 && output.stderr.contains("nothing was put back"), "{output:?}");
+    let ended = "SELECT COUNT(*) FROM operation WHERE state = 'failed' AND error LIKE 'one of its locks was ended or taken over%'";
+    let ended: i64 = sqlx::query_scalar(ended).fetch_one(all.pool()).await?;
+    ensure!(ended == 1, "{ended} operations ended so");
+    let told = "SELECT COUNT(*) FROM audit WHERE audit_type = 'relocate' AND message LIKE '%nothing was put back%'";
+    let told: i64 = sqlx::query_scalar(told).fetch_one(all.pool()).await?;
+    ensure!(told == 1 && all.locks().await? == 0, "{told} entries in the audit");
+    all.linked("b<a c<a d<b(receiver stopped) e<b(applier stopped)").await?;
+    all.ok("start-replica -i @d").await?;
+    all.linked("b<a c<a d<b e<b(applier stopped)").await
+}
+
+/// A detached replica is a cluster of its own, and its source is looked at all the same when it is attached again.
+async fn attached_again(all: &mut Playground) -> Result<()> {
+    all.ok("detach-replica-master-host -i @d").await?;
+    let alone = "SELECT COUNT(DISTINCT cluster_name) FROM instance WHERE cluster_name <> ''";
+    wait::until("the detached replica is a cluster of its own", LIMIT, || async {
+        let clusters: i64 = sqlx::query_scalar(alone).fetch_one(all.pool()).await?;
+        Ok((clusters == 2).then_some(()))
+    })
+    .await?;
+    let back = all.run("reattach-replica-master-host -i @d").await?;
+    ensure!(back.code == 0 && !back.stderr.contains("could not be read"), "{back:?}");
     all.linked("b<a c<a d<b e<b(applier stopped)").await
 }
 
