@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use domain::instance::{Answer, DbMicros, FailureKind, Instance, InstanceKey};
+use domain::instance::{Answer, DbMicros, FailureKind, Instance, InstanceKey, ServerFacts};
 use domain::operation::{Equivalence, LogPlace, Policy};
+use domain::version::{Flavor, ServerVersion};
 use futures::StreamExt;
 use queue::JobError;
 
@@ -16,6 +17,13 @@ use crate::probing;
 
 /// Looks under way at once, for one operation or recovery: it mostly waits, and its cluster is one of many.
 const SIDE_BY_SIDE: usize = 64;
+
+fn is_mariadb(facts: &ServerFacts) -> bool {
+    ServerVersion::parse(&facts.version, &facts.version_comment).flavor == Flavor::MariaDb
+}
+
+/// Longest wait for a server to tell what it has purged.
+const PURGED_LIMIT: Duration = Duration::from_secs(2);
 
 /// Sources above sources that are followed; rings end sooner, because each server is read once.
 const MOST_LEVELS: usize = 32;
@@ -52,7 +60,35 @@ pub(crate) struct Eyes<'a> {
 
 /// Asks every member of the clusters that the request names, see [`gather_around`].
 pub(crate) async fn gather(work: &Work<'_>) -> Result<Gathered, JobError> {
-    gather_around(work.eyes(), &named(work), None).await
+    let mut gathered = gather_around(work.eyes(), &named(work), None).await?;
+    learn_what_is_purged(work, &mut gathered).await;
+    Ok(gathered)
+}
+
+/// MariaDB servers do not tell in a variable what they have purged. Those below which something may be moved are asked for it:
+/// the servers named, and the two above them. Who does not tell is believed to have everything; the server itself will
+/// turn a replica away.
+async fn learn_what_is_purged(work: &Work<'_>, gathered: &mut Gathered) {
+    let above = |key: &InstanceKey| gathered.instances.get(key).and_then(|one| one.facts.source().cloned());
+    let mut keys: BTreeSet<InstanceKey> = named(work).into_iter().collect();
+    for _ in 0..2 {
+        keys.extend(keys.iter().filter_map(above).collect::<Vec<_>>());
+    }
+    keys.retain(|key| {
+        let one = gathered.instances.get(key);
+        one.is_some_and(|one| one.check.is_valid() && one.facts.log_bin && is_mariadb(&one.facts))
+    });
+    let connector = work.ctx.prober.connector();
+    let until = std::time::Instant::now() + PURGED_LIMIT;
+    let asked = keys.iter().map(|key| mysql::binlogs::purged_by_mariadb(&connector, key, until));
+    let answers = futures::future::join_all(asked).await;
+    for (key, answer) in keys.iter().zip(answers) {
+        match (answer, gathered.instances.get_mut(key)) {
+            (Ok(purged), Some(one)) => one.facts.gtid.purged = purged,
+            (Err(error), _) => tracing::debug!(instance.key = %key, %error, "it is not known what it has purged"),
+            (Ok(_), None) => {}
+        }
+    }
 }
 
 /// Asks every member of the clusters of these servers, records the answers, and reads everything back. A server that does

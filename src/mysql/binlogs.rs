@@ -59,6 +59,20 @@ pub async fn locate(
     located
 }
 
+/// What a MariaDB server can no longer send, as a GTID position: the state at the beginning of its oldest log (page "Gtid_list
+/// event"). A replica that has not got as far is turned away with error 1236. Empty: it has everything from the beginning.
+pub async fn purged_by_mariadb(connector: &Connector, on: &InstanceKey, until: Instant) -> Result<String, ApplyError> {
+    let mut session = Session::open_to_read(connector, on, until).await?;
+    let purged = async {
+        let Some(oldest) = logs(&mut session).await?.into_iter().next() else { return Ok(String::new()) };
+        let info = head(&mut session, on, &oldest.name, "Gtid_list").await?;
+        Ok(info.trim_matches(['[', ']']).to_owned())
+    }
+    .await;
+    session.close().await;
+    purged
+}
+
 async fn logs(session: &mut Session<'_>) -> Result<Vec<BinaryLog>, ApplyError> {
     let rows = session.rows(&SHOW_BINARY_LOGS.into()).await?;
     let log = |row: &Row| {
@@ -70,13 +84,18 @@ async fn logs(session: &mut Session<'_>) -> Result<Vec<BinaryLog>, ApplyError> {
 
 /// Everything that was executed before a log began.
 async fn previous(session: &mut Session<'_>, on: &InstanceKey, log: &str) -> Result<GtidSet, ApplyError> {
+    let info = head(session, on, log, "Previous_gtids").await?;
+    GtidSet::parse(&info).map_err(|error| ApplyError::Unsuitable { key: on.clone(), reason: format!("{log}: {error}") })
+}
+
+/// What an event at the beginning of a log says.
+async fn head(session: &mut Session<'_>, on: &InstanceKey, log: &str, event: &str) -> Result<String, ApplyError> {
     let unsuitable = |reason: String| ApplyError::Unsuitable { key: on.clone(), reason };
     let file = quote("name of a log file", log).map_err(|error| unsuitable(error.to_string()))?;
     let rows = session.rows(&format!("SHOW BINLOG EVENTS IN {file} LIMIT {HEAD}").into()).await?;
-    let event = rows.iter().find(|row| row.text("Event_type").as_deref() == Some("Previous_gtids"));
-    let info = event.and_then(|row| row.text("Info"));
-    let info = info.ok_or_else(|| unsuitable(format!("{log} does not tell which GTIDs came before it")))?;
-    GtidSet::parse(&info).map_err(|error| unsuitable(format!("{log}: {error}")))
+    let found = rows.iter().find(|row| row.text("Event_type").as_deref() == Some(event));
+    let info = found.and_then(|row| row.text("Info")).map(std::borrow::Cow::into_owned);
+    info.ok_or_else(|| unsuitable(format!("{log} does not tell which GTIDs came before it")))
 }
 
 /// From log to log: what a log's beginning has more than the beginning of the one before is in the one before.

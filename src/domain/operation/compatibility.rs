@@ -4,6 +4,7 @@
 //! over the network, and whether its password is right there. Whether it *should* is for the planners.
 
 use super::Policy;
+use crate::gtid::mariadb::GtidPosition;
 use crate::gtid::mysql::GtidSet;
 use crate::instance::Instance;
 use crate::plan::{Method, Refusal, Rule};
@@ -80,7 +81,23 @@ pub(crate) fn shared_gtid(own: &Instance, other: &Instance) -> Result<Method, Re
     Err(Refusal::new(Rule::NoSharedGtid, &own.key, reason, "turn on GTID on both, or move by file and position"))
 }
 
-/// What the source has purged must be there already: it can no longer be fetched. (MariaDB servers do not tell.)
+/// The same on MariaDB, as far as it is known what the source has purged. `place`: where the replica begins to fetch.
+pub(crate) fn mariadb_purged_is_here(own: &Instance, place: &str, other: &Instance) -> Result<(), Refusal> {
+    let (Ok(purged), Ok(place)) = (GtidPosition::parse(&other.facts.gtid.purged), GtidPosition::parse(place)) else {
+        return Ok(());
+    };
+    if place.contains(&purged) {
+        return Ok(());
+    }
+    Err(Refusal::new(
+        Rule::PurgedGtid,
+        &own.key,
+        format!("{} has purged transactions that {} lacks: its oldest log begins after {purged}", other.key, own.key),
+        format!("choose a source that still has them, or build {} anew from a backup", own.key),
+    ))
+}
+
+/// What the source has purged must be there already: it can no longer be fetched.
 pub(crate) fn purged_is_here(own: &Instance, other: &Instance) -> Result<(), Refusal> {
     let (Ok(purged), Ok(executed)) =
         (GtidSet::parse(&other.facts.gtid.purged), GtidSet::parse(&own.facts.gtid.executed))

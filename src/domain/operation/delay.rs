@@ -101,6 +101,9 @@ mod tests {
         servers.replica("b").sql_delay = 3600;
         servers.facts("b").gtid.mariadb_slave_pos = "0-1-5".to_owned();
         assert_eq!(servers.shown(&request(60)), format!("b:3306: stop receiver and applier; {SET}; {start}"));
+        // The source was looked at a moment earlier.
+        servers.replica("b").mariadb_io_pos = "0-1-11".to_owned();
+        assert_eq!(servers.shown(&request(60)), format!("b:3306: stop receiver and applier; {SET}; {start}"));
         servers.lose("a");
         assert_eq!(servers.shown(&request(60)), "unapplied-relay-log");
     }

@@ -45,6 +45,10 @@ pub(crate) fn reattach(request: &Request, instance: &InstanceKey, world: &World<
     if let Some(source) = source.filter(|_| moving.replica.auto_position) {
         compatibility::purged_is_here(moving.instance, source)?;
     }
+    if let Some(source) = source.filter(|_| moving.replica.using_mariadb_gtid) {
+        let place = &moving.instance.facts.gtid.mariadb_slave_pos;
+        compatibility::mariadb_purged_is_here(moving.instance, place, source)?;
+    }
     let reachable = source.is_some();
     let mut part = renamed(&moving, host, relay, reachable, world);
     part.because = format!("{original} was its source before it was detached");

@@ -129,6 +129,14 @@ pub(crate) fn moved(
         also.push(Condition::PurgedByIsHere { other: other.key.clone() });
     }
     let relay = relay(moving, other, world)?;
+    if method == Method::MariadbGtid {
+        let facts = &moving.instance.facts;
+        let after_draining = match (&relay, shared::reach(moving.instance)) {
+            (Relay::Drain, Some(reach)) => reach.to_string(),
+            _ => facts.gtid.mariadb_slave_pos.clone(),
+        };
+        compatibility::mariadb_purged_is_here(moving.instance, &after_draining, other)?;
+    }
     let shared = shared::transactions_are_shared(moving, other, &relay, catching, world)?;
     also.push(Condition::ExecutedIsIn { other: shared.proven_by });
     let position = if method == Method::Gtid { Position::Auto } else { Position::MariadbSlavePos };
@@ -189,7 +197,7 @@ pub(crate) fn relay(moving: &Moving<'_>, other: &Instance, world: &World<'_>) ->
     let key = &moving.instance.key;
     let missing = missing_of_received(&moving.instance.facts, &other.key, &other.facts);
     let above = ancestors(world, key).contains(&other.key);
-    if above && missing.is_empty() {
+    if (above && missing.is_empty()) || movability::receives_through(moving.instance, &other.key, world) {
         return Ok(Relay::ReceivedIn(other.key.clone()));
     }
     // Until the receiver has stopped, more may come.

@@ -1,5 +1,6 @@
 //! What the operations that change one server in its place have in common.
 
+use super::movability::receives_through;
 use super::{World, steps};
 use crate::instance::{Instance, InstanceKey, ReplicaFacts};
 use crate::plan::{
@@ -59,7 +60,8 @@ pub(crate) fn stand_still(
     }
     let source = &replica.source;
     if let Ok(above) = world.fresh(source)
-        && missing_of_received(&instance.facts, source, &above.facts).is_empty()
+        && (receives_through(instance, source, world)
+            || missing_of_received(&instance.facts, source, &above.facts).is_empty())
     {
         let guard = Condition::ReceivedIsIn { other: source.clone() };
         return Ok(Standstill { steps: stopping(running, running), guard });

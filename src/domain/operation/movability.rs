@@ -125,6 +125,23 @@ pub(crate) fn ancestors(world: &World<'_>, key: &InstanceKey) -> Vec<InstanceKey
     above(world, key, false)
 }
 
+/// All that it receives comes from or through this server above it, whose receiver, as all in between, runs: that server has
+/// it, though it may have been looked at a moment earlier. It is asked again once the replica stands still.
+pub(crate) fn receives_through(own: &Instance, upper: &InstanceKey, world: &World<'_>) -> bool {
+    let mut here = own;
+    for _ in 0..=world.instances.len() {
+        let Some(replica) = here.facts.replica.as_ref().filter(|one| one.io_thread == ThreadState::Running) else {
+            return false;
+        };
+        if replica.source == *upper {
+            return world.fresh(upper).is_ok();
+        }
+        let Ok(next) = world.fresh(&replica.source) else { return false };
+        here = next;
+    }
+    false
+}
+
 /// Walked by source, as MariaDB knows no UUIDs; where there are UUIDs a second name of a server does not deceive us.
 pub(crate) fn no_loop(own: &Instance, other: &Instance, world: &World<'_>) -> Result<(), Refusal> {
     let uuid = &own.facts.server_uuid;

@@ -16,6 +16,32 @@ fn a_loop_by_a_further_channel_is_seen_by_its_source() {
     world.refuses(&relocate("d", "b"), Rule::Loop, "d:3306");
 }
 
+#[test]
+fn what_a_mariadb_source_has_purged_must_be_there() {
+    let world = |purged: &str| {
+        let mut world = Fixture::new("a mariadb\n  b mariadb\n    c mariadb\n  d mariadb");
+        purged.clone_into(&mut world.instances.get_mut(&key("d")).expect("known").facts.gtid.purged);
+        world
+    };
+    world("0-1-101").refuses(&relocate("c", "d"), Rule::PurgedGtid, "begins after 0-1-101");
+    world("0-1-50,7-1-3").refuses(&relocate("c", "d"), Rule::PurgedGtid, "7-1-3");
+    assert_eq!(world("0-1-50").plan(&relocate("c", "d")).branches.len(), 1);
+}
+
+/// Servers are not looked at in one moment: what came to a replica through those above it since they were looked at, they have.
+#[test]
+fn what_came_through_a_server_it_has() {
+    let request = relocate("c", "a");
+    for c in ["executed=a:1-90 delay=60", "executed=a:1-90 sql=no", "executed=a:1-90 sql=broken"] {
+        let later = format!("{c} retrieved=a:1-101");
+        assert_eq!(Fixture::new(&format!("a\n  b\n    c {later}")).plan(&request).branches.len(), 1, "{later}");
+        // What a receiver that does not run holds may be of another time.
+        for (b, c) in [("", "io=no"), ("io=no", "")] {
+            Fixture::new(&format!("a\n  b {b}\n    c {later} {c}")).refuses(&request, Rule::UnappliedRelayLog, ":101");
+        }
+    }
+}
+
 /// Worlds in which c, a replica of b, is asked to move below d, and one word makes that unsafe.
 const RELOCATIONS: &[(&str, &str, &str, Rule, &str)] = &[
     // c, d, b

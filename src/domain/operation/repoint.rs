@@ -144,6 +144,10 @@ fn stated(
         compatibility::purged_is_here(moving.instance, other)?;
         also.push(Condition::PurgedByIsHere { other: to.clone() });
     }
+    if let (Position::MariadbSlavePos, Some(other)) = (&position, other) {
+        let place = &moving.instance.facts.gtid.mariadb_slave_pos;
+        compatibility::mariadb_purged_is_here(moving.instance, place, other)?;
+    }
     let relay = match other {
         // Appliers of several domains run ahead of each other: the place applied is only true once all is applied.
         Some(_) if leaves_domains_behind(moving, &position) => {

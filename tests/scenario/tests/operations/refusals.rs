@@ -123,6 +123,16 @@ const ON_MARIADB: &[Unsafe] = &[
     plain("move-up -i @b", "no-grandparent", "a"),
     plain("move-below -i @d -d @a", "not-siblings", "a"),
     arranged(
+        &[
+            ("d", "STOP SLAVE", "START SLAVE"),
+            // Every log but the last, once nobody reads another.
+            ("a", "FLUSH BINARY LOGS; DO SLEEP(1); PURGE BINARY LOGS BEFORE NOW() + INTERVAL 1 DAY", "DO 0"),
+        ],
+        "relocate -i @d -d @a",
+        "purged-gtid",
+        "its oldest log begins after",
+    ),
+    arranged(
         &[("d", "STOP SLAVE; SET GLOBAL gtid_strict_mode = OFF; CREATE DATABASE errant", "START SLAVE")],
         "relocate -i @d -d @a",
         "errant-gtid",
