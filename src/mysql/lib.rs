@@ -25,6 +25,7 @@ mod group;
 pub mod heard;
 mod learn;
 pub mod probe;
+mod relay_log;
 mod replica_status;
 mod replicas;
 pub mod replication;

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
-use domain::instance::{Answer, DbMicros, FailureKind, InstanceKey, Observation, ProbeFailure};
+use domain::instance::{Answer, DbMicros, FailureKind, InstanceKey, Observation, ProbeFailure, ReplicaFacts};
 use domain::version::Fact;
 use futures::FutureExt;
 use tokio::time::timeout;
@@ -28,6 +28,7 @@ use crate::connect::{self, Connector, Greeting};
 use crate::dialect;
 use crate::failure::{self, Stage, failure};
 use crate::learn::{self, Learned};
+use crate::relay_log;
 use crate::replicas::Registered;
 use crate::semi_sync;
 use crate::settings::{ConnectSettings, ProbeSettings};
@@ -44,6 +45,9 @@ const LISTEN: Duration = Duration::from_millis(200);
 
 /// The question for the end of the binary log is not asked for so long after it hung.
 const HUNG_FOR: Duration = Duration::from_secs(5);
+
+/// `ER_ERROR_WHEN_EXECUTING_COMMAND`: for `SHOW RELAYLOG EVENTS`, that there is no such log.
+const NO_SUCH_LOG: u16 = 1220;
 
 /// Gives the time on the backend's clock.
 pub type Clock = Arc<dyn Fn() -> DbMicros + Send + Sync>;
@@ -367,7 +371,41 @@ impl Talk<'_> {
             learned.refused.extend(later.refused.clone());
             answers.extend(later);
         }
-        assemble::answer(settings, self.key, learned, &answers, registered).map(Some)
+        let mut answer = assemble::answer(settings, self.key, learned, &answers, registered)?;
+        if let Answer::Facts { facts, .. } = &mut answer
+            && learned.version.flavor.is_mysql_family()
+            && let Some(replica) = &mut facts.replica
+            && relay_log::may_hold_part(replica, answers.rows(Ask::ReplicaStatus))
+            && !self.is_broken
+            && self.holds_part_only(replica).await?
+        {
+            // A part is as good as nothing: whoever needs the transaction fetches it anew, from its beginning.
+            replica.read.clone_from(&replica.exec);
+        }
+        Ok(Some(answer))
+    }
+
+    /// Of what it has received it has applied all whole transactions. What cannot be told is "no".
+    async fn holds_part_only(&mut self, replica: &ReplicaFacts) -> Result<bool, ProbeFailure> {
+        let Some(mut walk) = relay_log::Walk::new(replica) else { return Ok(false) };
+        let limit = self.current.settings.connect.read_timeout;
+        let until = Instant::now() + limit;
+        while Instant::now() < until {
+            self.round_trips += 1;
+            match timeout(limit, self.connection.query(&walk.statement())).await {
+                Ok(Ok(results)) => {
+                    let events = results.first().map_or(&[][..], |result| result.rows.as_slice());
+                    if walk.see(events) == relay_log::Seen::Whole {
+                        return Ok(false);
+                    }
+                }
+                Ok(Err(error)) if error.number() == Some(NO_SUCH_LOG) => return Ok(walk.is_past_the_last()),
+                Ok(Err(Error::Server(_))) => return Ok(false),
+                Ok(Err(error)) => return Err(failure::classify(&error, Stage::Read)),
+                Err(_) => return Err(failure::timed_out(Stage::Read, limit)),
+            }
+        }
+        Ok(false)
     }
 
     async fn send(&mut self, statements: &[batch::Statement<'_>]) -> Result<Answers, ProbeFailure> {

@@ -169,7 +169,8 @@ pub struct ReplicaFacts {
     pub io_thread: ThreadState,
     /// State of the applier thread.
     pub sql_thread: ThreadState,
-    /// Position read from the source.
+    /// Position read from the source. Of a MySQL replica by file and position whose receiver is stopped: as far as whole
+    /// transactions go; part of one is as good as nothing.
     pub read: BinlogCoordinates,
     /// Position applied, in the source's binary log.
     pub exec: BinlogCoordinates,

@@ -1,11 +1,12 @@
 //! Stopping threads of replication.
 //!
 //! A MySQL applier that has received part of a transaction waits for the rest when it is told to stop, for up to 60 s
-//! ([`domain::plan::holds_part`]). Its coordinator is ended instead, before it is told (afterwards it would wait all the same):
+//! ([`domain::plan::holds_part`], [`crate::relay_log`]). Its coordinator is ended instead, before it is told (afterwards it would wait all the same):
 //! all workers then stop at once, and give the part up. MySQL leaves this to accounts with `SYSTEM_USER`; without it, one waits.
 
 use std::time::{Duration, Instant};
 
+use domain::instance::ServerFacts;
 use domain::plan::{Threads, holds_part, running_threads};
 use domain::version::ServerVersion;
 
@@ -15,6 +16,7 @@ use super::sessions::{Listed, list};
 use super::sql::Sql;
 use super::{Context, words};
 use crate::dialect as questions;
+use crate::relay_log::IDLE;
 use crate::replica_status;
 
 /// More than `replica_checkpoint_period`, 0.3 s by default: so late a server tells what it has executed.
@@ -24,8 +26,6 @@ const READING: Duration = Duration::from_secs(1);
 /// How long a coordinator may take to end once it was killed.
 const NOTICING: Duration = Duration::from_secs(1);
 const PAUSE: Duration = Duration::from_millis(20);
-/// What the state of a coordinator ends with while it has nothing to read ("Replica has ..." or "Slave has ...").
-const IDLE: &str = "has read all relay log; waiting for more updates";
 
 pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), ApplyError> {
     let Some(stop) = context.dialect.stop(threads) else { return Ok(()) };
@@ -37,7 +37,7 @@ pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), 
         if threads.sql
             && one_channel
             && running_threads(facts) == Threads::SQL
-            && holds_part(facts)
+            && (holds_part(facts) || may_hold_part_by_position(facts))
             && lasts(context, &mut session).await?
         {
             end_coordinator(context, &mut session).await?;
@@ -49,20 +49,29 @@ pub(super) async fn stop(context: &Context<'_>, threads: Threads) -> Result<(), 
     stopped
 }
 
+/// By file and position a part does not show in the facts: what is read is told without it.
+fn may_hold_part_by_position(facts: &ServerFacts) -> bool {
+    let version = ServerVersion::parse(&facts.version, &facts.version_comment);
+    let replica = facts.replica.as_ref().filter(|replica| !replica.auto_position && replica.read == replica.exec);
+    version.flavor.is_mysql_family() && replica.is_some()
+}
+
 /// The part is no mere delay in what is told.
 async fn lasts(context: &Context<'_>, session: &mut Session<'_>) -> Result<bool, ApplyError> {
     let facts = context.order.facts;
     let version = ServerVersion::parse(&facts.version, &facts.version_comment);
     let ask = Sql::from(questions::replica_status(&version));
     let patience = Instant::now() + TOLD_LATE;
-    while Instant::now() < patience {
-        tokio::time::sleep(PAUSE).await;
+    loop {
         let now = replica_status::read(&session.rows(&ask).await?).ok().flatten();
         if now.is_none_or(|now| now.read == now.exec) {
             return Ok(false);
         }
+        if Instant::now() >= patience {
+            return Ok(true);
+        }
+        tokio::time::sleep(PAUSE).await;
     }
-    Ok(true)
 }
 
 async fn end_coordinator(context: &Context<'_>, session: &mut Session<'_>) -> Result<(), ApplyError> {

@@ -223,8 +223,10 @@ async fn the_lost_are_detached_if_that_is_wanted(#[case] detach: bool) -> Result
     let settings =
         json!({ "DetachLostReplicasAfterMasterFailover": detach, "DetachLostSlavesAfterMasterFailover": detach });
     let mut incident = Incident::start(Flavor::MySql, Durability::Asynchronous, tree, settings).await?;
-    let writer = incident.write().await?;
+    // Before anything comes, so that c does not receive a transaction in part: without SYSTEM_USER its applier would be
+    // waited for.
     incident.server("c")?.execute("STOP REPLICA IO_THREAD").await?;
+    let writer = incident.write().await?;
     incident.rows_on(&writer, "a").await?;
     let blow = incident.strike(Server::kill).await?;
     let taken_over = incident.taken_over(&blow, &writer).await?;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use domain::instance::InstanceKey;
+use domain::instance::{InstanceKey, ThreadState};
 use domain::plan::{Action, Position, SourceOptions, Threads, holds_part, running_threads};
 use harness::{Flavor, Mode, Proxy, Server, Topology};
 use mysql::Prober;
@@ -23,7 +23,7 @@ async fn holding_part(flavor: Flavor, text: &str) -> (Topology, Prober) {
     a.execute("INSERT INTO app.big (t) VALUES (REPEAT('x', 4000))").await.expect("inserted");
     let proxy = Proxy::start(a.port()).await.expect("a proxy");
     obey(&prober, b, stop(Threads::BOTH)).await;
-    change(&prober, b, &InstanceKey::new("127.0.0.1", proxy.port()), flavor).await;
+    change(&prober, b, &InstanceKey::new("127.0.0.1", proxy.port())).await;
     obey(&prober, b, Action::Start { threads: Threads::BOTH }).await;
     let gone = |all: &domain::instance::ServerFacts| all.replica.as_ref().is_some_and(|now| now.read == now.exec);
     until(&prober, b, "both threads and all applied", |all| all.is_replica_running() && gone(all)).await;
@@ -52,10 +52,16 @@ async fn all_read(on: &Server) {
     }
 }
 
-async fn change(prober: &Prober, on: &Server, to: &InstanceKey, flavor: Flavor) {
+async fn change(prober: &Prober, on: &Server, to: &InstanceKey) {
     let replica = facts_of(prober, on).await.replica.expect("a replica");
     let options = SourceOptions { tls: replica.tls, request_public_key: false };
-    let position = if flavor == Flavor::MySql { Position::Auto } else { Position::MariadbSlavePos };
+    let position = if replica.auto_position {
+        Position::Auto
+    } else if replica.using_mariadb_gtid {
+        Position::MariadbSlavePos
+    } else {
+        Position::At(replica.exec)
+    };
     obey(prober, on, Action::ChangeSource { to: to.clone(), position, options }).await;
 }
 
@@ -87,7 +93,7 @@ async fn the_source_changes_while_the_applier_runs_and_gives_a_part_up() {
     assert!(holds_part(&facts_of(&prober, b).await));
     // c has not got the transaction either.
     c.execute("STOP REPLICA").await.expect("stopped");
-    change(&prober, b, &key(c), Flavor::MySql).await;
+    change(&prober, b, &key(c)).await;
     let facts = facts_of(&prober, b).await;
     assert_eq!((facts.source(), running_threads(&facts)), (Some(&key(c)), Threads::SQL));
     assert!(facts.replica.as_ref().is_some_and(|replica| replica.auto_position));
@@ -105,18 +111,36 @@ async fn with_the_right_to_an_applier_with_a_part_is_stopped_at_once() {
     let (a, b) = (&tree["a"], &tree["b"]);
     b.execute("SET sql_log_bin = 0; GRANT SYSTEM_USER ON *.* TO orc_topo").await.expect("granted");
     assert!(stopping(&prober, b).await < AT_ONCE);
-    change(&prober, b, &key(a), Flavor::MySql).await;
+    change(&prober, b, &key(a)).await;
+    is_whole(&prober, &tree).await;
+}
+
+/// By file and position the relay logs tell that nothing whole is left; the part goes with them and comes again.
+#[tokio::test(flavor = "multi_thread")]
+async fn by_position_a_part_counts_as_nothing() {
+    let (tree, prober) = holding_part(Flavor::MySql, "a no_gtid\n  b no_gtid").await;
+    let (a, b) = (&tree["a"], &tree["b"]);
+    let drained = |all: &domain::instance::ServerFacts| {
+        all.replica.as_ref().is_some_and(|now| now.read == now.exec && now.io_thread == ThreadState::Stopped)
+    };
+    until(&prober, b, "all whole transactions applied", drained).await;
+    let raw = "SELECT COUNT(*) FROM app.big";
+    assert_eq!(value(b, raw).await, "1");
+    b.execute("SET sql_log_bin = 0; GRANT SYSTEM_USER ON *.* TO orc_topo").await.expect("granted");
+    assert!(stopping(&prober, b).await < AT_ONCE);
+    assert!(drained(&facts_of(&prober, b).await), "the part is still in its logs");
+    change(&prober, b, &key(a)).await;
     is_whole(&prober, &tree).await;
 }
 
 /// MariaDB rolls the part back.
 #[tokio::test(flavor = "multi_thread")]
 async fn mariadb_does_not_wait_for_the_rest() {
-    for text in ["a\n  b", "a\n  b --slave-parallel-threads=4"] {
+    for text in ["a\n  b", "a\n  b --slave-parallel-threads=4", "a no_gtid\n  b no_gtid"] {
         let (tree, prober) = holding_part(Flavor::MariaDb, text).await;
         let (a, b) = (&tree["a"], &tree["b"]);
         assert!(stopping(&prober, b).await < AT_ONCE, "{text}");
-        change(&prober, b, &key(a), Flavor::MariaDb).await;
+        change(&prober, b, &key(a)).await;
         is_whole(&prober, &tree).await;
     }
 }
