@@ -46,9 +46,6 @@ const LISTEN: Duration = Duration::from_millis(200);
 /// The question for the end of the binary log is not asked for so long after it hung.
 const HUNG_FOR: Duration = Duration::from_secs(5);
 
-/// `ER_ERROR_WHEN_EXECUTING_COMMAND`: for `SHOW RELAYLOG EVENTS`, that there is no such log.
-const NO_SUCH_LOG: u16 = 1220;
-
 /// Gives the time on the backend's clock.
 pub type Clock = Arc<dyn Fn() -> DbMicros + Send + Sync>;
 
@@ -399,7 +396,7 @@ impl Talk<'_> {
                         return Ok(false);
                     }
                 }
-                Ok(Err(error)) if error.number() == Some(NO_SUCH_LOG) => return Ok(walk.is_past_the_last()),
+                Ok(Err(error)) if error.number() == Some(relay_log::NO_SUCH_LOG) => return Ok(walk.is_past_the_last()),
                 Ok(Err(Error::Server(_))) => return Ok(false),
                 Ok(Err(error)) => return Err(failure::classify(&error, Stage::Read)),
                 Err(_) => return Err(failure::timed_out(Stage::Read, limit)),

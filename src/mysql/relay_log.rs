@@ -11,6 +11,8 @@ use crate::columns::Columns;
 
 /// What the state of an applier ends with while it has nothing to read ("Replica has ..." or "Slave has ...").
 pub(crate) const IDLE: &str = "has read all relay log; waiting for more updates";
+/// `ER_ERROR_WHEN_EXECUTING_COMMAND`: for `SHOW RELAYLOG EVENTS`, that there is no such log.
+pub(crate) const NO_SUCH_LOG: u16 = 1220;
 /// Events asked for at once.
 const PAGE: usize = 1_000;
 /// Events looked at, at most: those of a transaction of a few gigabytes.

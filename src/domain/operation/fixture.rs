@@ -258,7 +258,12 @@ fn apply(one: &mut Instance, word: &str, value: &str) {
     let id = one.facts.server_id;
     let replica = one.facts.replica.get_or_insert_with(ReplicaFacts::default);
     match word {
-        "io" => replica.io_thread = thread(value),
+        "io" => {
+            replica.io_thread = thread(value);
+            if value == "broken" {
+                replica.last_io_error = "purged required binary logs".to_owned();
+            }
+        }
         "sql" => {
             replica.sql_thread = thread(value);
             if value == "broken" {

@@ -281,6 +281,16 @@ pub(crate) fn warnings(own: &Instance, other: &Instance, world: &World<'_>) -> V
             own.key, replica.last_sql_error
         ));
     }
+    if let Some(replica) = own.facts.replica.as_ref()
+        && replica.io_thread == ThreadState::Stopped
+        && !replica.last_io_error.is_empty()
+        && !world.wanted_threads(&own.key).io
+    {
+        warnings.push(format!(
+            "the receiver of {0} has stopped with an error, which does not tell whether somebody stopped it besides: it stays              stopped (start-replica-io-thread -i {0} starts it): {1}",
+            own.key, replica.last_io_error
+        ));
+    }
     let wanted = world.wanted_threads(&other.key);
     if other.facts.is_replica() && wanted != Threads::BOTH {
         warnings.push(format!("replication of {} does not run: {} will get nothing new", other.key, own.key));

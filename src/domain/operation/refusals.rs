@@ -107,6 +107,15 @@ fn relocations_are_refused_each_by_its_rule() {
 }
 
 #[test]
+fn threads_that_ended_with_an_error_stay_stopped_and_that_is_said() {
+    for (c, named) in [("io=broken", "receiver"), ("executed=a:1-90 retrieved=a:1-90 sql=broken", "applier")] {
+        let plan = Fixture::new(&format!("a\n  b\n    c {c}\n  d")).plan(&relocate("c", "d"));
+        let warned: Vec<&String> = plan.warnings.iter().filter(|one| one.contains("stopped with an error")).collect();
+        assert!(matches!(warned.as_slice(), [one] if one.contains(named)), "{c}: {:?}", plan.warnings);
+    }
+}
+
+#[test]
 fn a_relocation_between_healthy_siblings_is_not_refused() {
     Fixture::new("a\n  b\n    c\n    d").plan(&relocate("c", "d"));
     Fixture::new("a\n  b\n    c nogtid\n    d").plan(&relocate("c", "d"));

@@ -126,7 +126,9 @@ pub(super) async fn restart_receiver(context: &Context<'_>, patience: u32) -> Re
 
 /// Starts the applier of a replica none of whose threads runs, and keeps its relay logs. MariaDB with GTID removes them when
 /// the first of both threads starts, and begins anew at `gtid_slave_pos`: without GTID, and with its place in them said, it goes
-/// on there (tried on 10.11). Both statements in one packet: between them nothing would tell what is in the relay logs.
+/// on there (tried on 10.11). Where appliers worked in parallel that place is the beginning of the oldest log, and the server
+/// skips by GTID what is applied, in each domain. Both statements in one packet: between them nothing would tell what is in
+/// the relay logs.
 pub(super) async fn resume_applier(context: &Context<'_>) -> Result<(), ApplyError> {
     let dialect = &context.dialect;
     let Some(start) = dialect.start(Threads::SQL) else { return Ok(()) };

@@ -14,6 +14,8 @@ mod gtids;
 mod orders;
 #[path = "apply/receivers.rs"]
 mod receivers;
+#[path = "apply/relay_places.rs"]
+mod relay_places;
 #[path = "apply/source.rs"]
 mod source;
 #[path = "apply/switches.rs"]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use domain::instance::InstanceKey;
 use sqlx::mysql::{MySqlConnection, MySqlPool};
-use sqlx::{Connection, MySql, QueryBuilder};
+use sqlx::{Connection, MySql, QueryBuilder, Row};
 
 use super::{Claim, FencingToken, Maintenance, OWNER_CHARS, TRIES, insert, read, refused};
 use crate::Error;
@@ -217,6 +217,12 @@ pub async fn end_for(conn: &mut MySqlConnection, operation: u64) -> Result<u64, 
     if held.is_empty() {
         return Ok(0);
     }
+    let row = sqlx::query("SELECT owner FROM maintenance WHERE operation_id = ? AND active_slot = 1 LIMIT 1")
+        .bind(operation)
+        .fetch_one(&mut *conn)
+        .await
+        .map_err(Error::doing(DOING))?;
+    let owner: String = row.try_get_unchecked(0).map_err(Error::doing(DOING))?;
     sqlx::query(
         "UPDATE maintenance SET active_slot = NULL, ended_at = NOW(6) WHERE operation_id = ? AND active_slot = 1",
     )
@@ -227,7 +233,7 @@ pub async fn end_for(conn: &mut MySqlConnection, operation: u64) -> Result<u64, 
     let messages: Vec<(&InstanceKey, String)> =
         held.iter().map(|(token, key)| (key, format!("maintenance {}, operation {operation}", token.0))).collect();
     let entries: Vec<Entry<'_>> =
-        messages.iter().map(|(key, message)| Entry::instance("end-maintenance", key, "", message)).collect();
+        messages.iter().map(|(key, message)| Entry::instance("end-maintenance", key, &owner, message)).collect();
     audit::write_all(conn, &entries).await?;
     Ok(held.len() as u64)
 }

@@ -103,6 +103,18 @@ const WORDS: &[(&str, Below)] = &[
     ("disable-semi-sync-replica", Below::No),
 ];
 
+/// Operations of the original by Pseudo-GTID and with binlog servers.
+const LATER: [&str; 8] = [
+    "match",
+    "match-below",
+    "match-replicas",
+    "match-up",
+    "match-up-replicas",
+    "rematch",
+    "regroup-replicas-bls",
+    "regroup-replicas-pgtid",
+];
+
 /// The request that these words mean.
 pub fn request(asked: &Asked<'_>) -> Result<Request, Error> {
     let instance = asked.instance.clone();
@@ -162,6 +174,7 @@ pub fn request(asked: &Asked<'_>) -> Result<Request, Error> {
         "disable-semi-sync-master" => semi_sync(SemiSyncSide::Source, false),
         "enable-semi-sync-replica" => semi_sync(SemiSyncSide::Replica, true),
         "disable-semi-sync-replica" => semi_sync(SemiSyncSide::Replica, false),
+        later if LATER.contains(&later) => return Err(Error::Invalid(format!("not built yet: {later}"))),
         other => {
             let shown: String = other.chars().take(80).collect();
             return Err(Error::Invalid(format!("there is no operation {shown:?}")));
@@ -258,6 +271,7 @@ mod tests {
         }
         assert!(refusal(&Asked { until: " ", ..asked("purge-binary-logs") }).contains("to be kept"));
         assert!(refusal(&Asked { pattern: "[", ..asked("repoint-replicas") }).contains("cannot read the pattern"));
+        assert_eq!(refusal(&asked("match-up")), "not built yet: match-up");
         assert!(refusal(&asked("drop-database")).contains("there is no operation \"drop-database\""));
     }
 }

@@ -103,6 +103,7 @@ async fn an_operation_is_taken_up_planned_stepped_and_ended() {
         let types: Vec<&str> = told.iter().rev().map(|one| one.audit_type.as_str()).collect();
         assert_eq!(types, ["begin-maintenance", "begin-maintenance", "end-maintenance", "end-maintenance", "relocate"]);
         assert_eq!((told[0].actor.as_str(), told[0].message.as_str()), ("ann@host", "moved"));
+        assert!(told.iter().all(|one| one.actor == "ann@host"), "{told:?}");
         let again = operations::begin_run(&db.pool, id, claim("w2")).await.unwrap();
         assert!(matches!(again, Begun::Ended(ended) if ended.state == State::Done));
         assert_eq!(operations::begin_run(&db.pool, 999, claim("w2")).await.unwrap(), Begun::Unknown);
