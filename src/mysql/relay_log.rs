@@ -92,8 +92,11 @@ impl Walk {
     fn ends(&mut self, kind: &str, info: &str) -> bool {
         match kind {
             "Gtid" | "Anonymous_Gtid" | "Gtid_tagged" => self.inside = false,
-            "Query" if self.inside => return matches!(info, "COMMIT" | "ROLLBACK"),
-            "Query" if info == "BEGIN" || info.starts_with("XA START") => self.inside = true,
+            "Query" if self.inside => return info.ends_with("COMMIT") || info.ends_with("ROLLBACK"),
+            // The last is a CREATE TABLE ... SELECT: its rows follow.
+            "Query" if info == "BEGIN" || info.starts_with("XA START") || info.ends_with(" START TRANSACTION") => {
+                self.inside = true;
+            }
             "Format_desc" | "Previous_gtids" | "Rotate" | "Stop" | "Heartbeat" | "Intvar" | "RAND" | "User_var"
             | "User var" | "Rows_query" | "Table_map" | "Begin_load_query" | "Append_block" | "Execute_load_query" => {}
             rows if ["Write_rows", "Update_rows", "Delete_rows"].iter().any(|name| rows.starts_with(name)) => {}
@@ -137,6 +140,7 @@ mod tests {
             ("Anonymous_Gtid;Query BEGIN;Query use `app`, INSERT INTO t VALUES (1)", Seen::Nothing),
             ("Rotate;Format_desc;Rotate;Write_rows", Seen::Nothing),
             ("Gtid;Query XA START X'61',X'',1;Table_map", Seen::Nothing),
+            ("Gtid;Query use `a`, CREATE TABLE `t` (`i` int) START TRANSACTION;Table_map;Write_rows", Seen::Nothing),
             ("Anonymous_Gtid;Query BEGIN;Table_map;Write_rows;Xid COMMIT", Seen::Whole),
             ("Anonymous_Gtid;Query BEGIN;Query COMMIT", Seen::Whole),
             ("Anonymous_Gtid;Query use `app`, CREATE TABLE t (i INT)", Seen::Whole),

@@ -10,9 +10,11 @@ use store::operations::{Operation, State, StepRow};
 use super::{Submitted, cancel, ending, read};
 use crate::actions::{Error, Scope};
 
-/// First and longest pause between two looks at how an operation goes: a person waits, and a look costs two statements.
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
+/// Shortest and longest pause between two looks at how an operation goes: a person waits, and a look costs two statements.
+const SHORTEST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(250);
+/// Of the time that has passed this part goes by until the next look: so much later, at most, one hears of the end.
+const PART: u32 = 8;
 /// An operation that nobody takes up: how often to look whether there are workers at all.
 const WORKERS_EVERY: Duration = Duration::from_secs(3);
 /// One look at the backend.
@@ -30,7 +32,7 @@ pub async fn follow(
 ) -> Result<OperationOutcome, Error> {
     let mut watch = Watch::new(scope, submitted.operation, progress);
     let begun = Instant::now();
-    let (mut pause, mut looked_for_workers, mut answered) = (FIRST_PAUSE, Instant::now(), Instant::now());
+    let (mut looked_for_workers, mut answered) = (Instant::now(), Instant::now());
     loop {
         match watch.look(Some(submitted.job)).await {
             Ok(Looked::Ended(operation)) => return Ok(ending::outcome(&operation)),
@@ -50,8 +52,8 @@ pub async fn follow(
         if left.is_zero() {
             return Err(Error::Pending { operation: submitted.operation, seconds: patience.as_secs() });
         }
+        let pause = (begun.elapsed() / PART).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
         tokio::time::sleep(pause.min(left)).await;
-        pause = (pause * 3 / 2).min(LONGEST_PAUSE);
     }
 }
 
